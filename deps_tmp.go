@@ -1,0 +1,27 @@
+package streamdb
+
+import (
+	_ "github.com/cockroachdb/apd/v3"
+	_ "github.com/cockroachdb/datadriven"
+	_ "github.com/cockroachdb/pebble/v2"
+	_ "github.com/cockroachdb/pebble/v2/vfs"
+	_ "github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	_ "github.com/google/uuid"
+	_ "github.com/jackc/pgproto3/v2"
+	_ "github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/pgproto3"
+	_ "github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/jmoiron/sqlx"
+	_ "github.com/klauspost/compress/zstd"
+	_ "github.com/pingcap/tidb/pkg/parser"
+	_ "github.com/pingcap/tidb/pkg/parser/ast"
+	_ "github.com/spf13/cobra"
+	_ "github.com/tidwall/btree"
+	_ "github.com/valyala/fastjson"
+	_ "github.com/zeebo/xxh3"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/sys/unix"
+	_ "pgregory.net/rapid"
+)

@@ -1,0 +1,7 @@
+//go:build !invariants
+
+package exec
+
+import "github.com/streamdb/streamdb/types"
+
+func checkOutput(*node, *types.Chunk) {}

@@ -1,0 +1,7 @@
+package pgerr
+
+// SQLSTATEs of date and time input.
+const (
+	InvalidTimeZoneDisplacement Code = "22009"
+	IntervalFieldOverflow       Code = "22015"
+)

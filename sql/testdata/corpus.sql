@@ -1,0 +1,186 @@
+SELECT 1
+SELECT
+SELECT ALL a, b FROM t
+SELECT a AS "A", b c, d AS select FROM s.t AS x WHERE x.a = 1
+SELECT t.*, * FROM t
+SELECT -1 + 2 * 3 ^ 4 - 5 % 6 / 7
+SELECT a || b + c, a && b, @ -5, a ~ 'x', a !~* 'y', - - 1
+SELECT a < b, a <= b, a > b, a >= b, a = b, a <> b, a != b
+SELECT NOT a = b AND c OR d AND NOT e
+SELECT a IS NULL, b IS NOT NULL, c ISNULL, d NOTNULL, e IS TRUE, f IS NOT FALSE, g IS UNKNOWN
+SELECT a IS DISTINCT FROM b, a IS NOT DISTINCT FROM b + 1
+SELECT a BETWEEN 1 AND 2 AND b, a NOT BETWEEN SYMMETRIC 1 + 2 AND 3 OR c
+SELECT a IN (1, 2, 3), a NOT IN (SELECT 1), (a, b) IN (SELECT 1, 2), a IN ((SELECT 1)), a IN ((SELECT 1), 2)
+SELECT a LIKE 'x%', a NOT LIKE 'y' ESCAPE '!', a ILIKE 'z', a NOT ILIKE 'z', a SIMILAR TO 'q', a NOT SIMILAR TO 'r' ESCAPE 's'
+SELECT a = ANY (b), a <> ALL (SELECT 1), a < SOME (ARRAY[1]), a LIKE ANY (b), a NOT ILIKE ALL (b), a + ANY (b)
+SELECT EXISTS (SELECT 1), NOT EXISTS (SELECT 1 FROM t), ARRAY(SELECT 1), (SELECT 1) + 1, ((SELECT 1)), ((SELECT 1) + 2)
+SELECT ARRAY[1, 2], ARRAY[[1, 2], [3, 4]], ARRAY[]::int[], (ARRAY[1])[1], a[1], a[1:2], a[:2], a[1:], a[:], a[1][2].f
+SELECT ROW(), ROW(1), ROW(1, 2), (1, 2), (a).b, (a.b).c, (a).*, ((a)), (a, b) = (c, d), (1, 2) OVERLAPS (3, 4)
+SELECT CASE WHEN a THEN b END, CASE a WHEN 1 THEN 2 WHEN 3 THEN 4 ELSE 5 END
+SELECT a::int, a::int::text, -1::int, CAST(a AS numeric(10, 2)), a::varchar(3), a::int[], a::int[3][4], a::int ARRAY, a::double precision
+SELECT a::timestamp(3) with time zone, a::time without time zone, a::interval day to second(3), a::interval(2), a::bit varying(3), a::character varying, a::national character(3), a::dec(3), a::float(24), a::s.t
+SELECT date '2020-01-01', timestamp with time zone '2020-01-01', interval '1' day, interval '1' year to month, interval(3) '1', interval '1 day 2 hours', double precision '1.5', numeric(3, 1) '2.5', bool 't', s.t 'x', foo(1) 'x'
+SELECT 'it''s', E'a\n\t\\b\'c\x41\101\u00e9\U0001F600', U&'d\0061t\+000061', U&'d!0061' UESCAPE '!', B'101', X'1F', $$dollar$$, $tag$a $$ b$tag$, N'x'
+SELECT 1, 1.5, .5, 1., 1e10, 1.5e-3, 12345678901234567890, 0
+SELECT "a b", "A""B", U&"d\0061t", _x, x$1, é FROM "T"
+SELECT a COLLATE "C", a COLLATE pg_catalog."de_DE" || b, a < b COLLATE "C"
+SELECT a AT TIME ZONE 'UTC', a AT TIME ZONE 'x' AT TIME ZONE 'y', -a AT TIME ZONE 'z'
+SELECT a OPERATOR(pg_catalog.+) b, OPERATOR(+) a, a OPERATOR(s.=) ANY (b), a OPERATOR(*) b + c
+SELECT f(), f(1), s.f(1, 2), f(a => 1, b := 2), f(1, c => 2), f(VARIADIC a), f(1, VARIADIC b), count(*), count(DISTINCT a), count(ALL a), s.c.f(1)
+SELECT array_agg(a ORDER BY b DESC NULLS LAST, c USING <), string_agg(DISTINCT a, ',' ORDER BY a), sum(a) FILTER (WHERE b > 1)
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY a DESC), mode() WITHIN GROUP (ORDER BY b) FILTER (WHERE c) OVER w
+SELECT rank() OVER (), sum(a) OVER w, sum(a) OVER (w ROWS 1 PRECEDING), sum(a) OVER (PARTITION BY b, c ORDER BY d DESC RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+SELECT sum(a) OVER (ORDER BY b GROUPS BETWEEN 1 PRECEDING AND 2 FOLLOWING EXCLUDE TIES), sum(a) OVER (ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW), sum(a) OVER (RANGE BETWEEN '1 day'::interval PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE NO OTHERS), sum(a) OVER (ROWS 1 PRECEDING EXCLUDE GROUP)
+SELECT a FROM t WINDOW w AS (PARTITION BY b), v AS (w ORDER BY c)
+SELECT extract(year FROM a), extract('epoch' FROM b), overlay(a PLACING b FROM 1), overlay(a PLACING b FROM 1 FOR 2), overlay(a, b, 1), position('a' IN b), position(a || b IN c)
+SELECT substring(a FROM 1), substring(a FROM 1 FOR 2), substring(a FOR 2), substring(a FOR 2 FROM 1), substring(a, 1, 2), substring(a FROM 'x'), substring()
+SELECT trim(a), trim(BOTH FROM a), trim(LEADING 'x' FROM a), trim(TRAILING FROM a), trim('x' FROM a), trim(a, 'x'), trim(BOTH a)
+SELECT coalesce(a, 1), nullif(a, b), greatest(a, b, c), least(a), grouping(a, b)
+SELECT current_date, current_time, current_time(3), current_timestamp, current_timestamp(0), localtime, localtime(1), localtimestamp, localtimestamp(2), current_user, session_user, user, current_role, current_catalog, current_schema, current_schema(), current_schemas(true)
+SELECT collation for (a), left('abc', 1), right('abc', 1)
+SELECT $1, $2::int, $1[1], $1.f
+SELECT 1 FROM a, b AS x, c y, d z(p, q), ONLY e, ONLY (f), g *
+SELECT 1 FROM a JOIN b ON true INNER JOIN c USING (x, y) LEFT JOIN d USING (z) AS u RIGHT OUTER JOIN e ON a.x = e.x FULL JOIN f ON true CROSS JOIN g NATURAL JOIN h NATURAL LEFT JOIN i
+SELECT 1 FROM a JOIN b JOIN c ON true ON false, (d CROSS JOIN e), (f JOIN g ON true) AS j, ((h CROSS JOIN i)), (k CROSS JOIN l) AS m(x, y)
+SELECT 1 FROM a LEFT JOIN (b JOIN c ON b.x = c.x) ON a.x = b.x, LATERAL (SELECT a.x) AS s, LATERAL f(a.x) AS g(y)
+SELECT 1 FROM (SELECT 1) AS a, (VALUES (1, 2), (3, 4)) AS v(x, y), ((SELECT 1)) AS b, ((SELECT 1) UNION SELECT 2) AS c, ((SELECT 1) AS d CROSS JOIN e)
+SELECT 1 FROM f(1), g(2) AS h, s.i(3) WITH ORDINALITY AS j(a, b), k() AS (a int, b text), l() AS m(a int), ROWS FROM (n(1), o(2)) WITH ORDINALITY AS p, current_date AS q, generate_series(1, 2) x
+SELECT a FROM t GROUP BY a, b + 1, (c, d), (), ROLLUP (e, (f, g)), CUBE (h), GROUPING SETS ((i, j), (), ROLLUP (k), GROUPING SETS (l)) HAVING count(*) > 1
+SELECT a FROM t GROUP BY DISTINCT a, b
+SELECT a FROM t GROUP BY ALL a
+SELECT DISTINCT a FROM t
+SELECT DISTINCT ON (a, b) a, b, c FROM t ORDER BY a, b
+SELECT a FROM t ORDER BY a ASC, b DESC NULLS FIRST, c NULLS LAST, d USING >, 5
+SELECT a FROM t LIMIT 10 OFFSET 5
+SELECT a FROM t OFFSET 5 ROWS LIMIT ALL
+SELECT a FROM t OFFSET 5 ROWS FETCH FIRST 10 ROWS ONLY
+SELECT a FROM t ORDER BY a FETCH NEXT ROW WITH TIES
+SELECT a FROM t FETCH FIRST (1 + 2) ROWS ONLY
+SELECT a FROM t FOR UPDATE
+SELECT a FROM t LIMIT 1 FOR NO KEY UPDATE OF t NOWAIT FOR SHARE SKIP LOCKED
+SELECT a FROM t FOR KEY SHARE OF x, y LIMIT 1
+SELECT 1 UNION SELECT 2 INTERSECT SELECT 3 EXCEPT ALL SELECT 4 ORDER BY 1 LIMIT 2
+SELECT 1 UNION ALL (SELECT 2 UNION SELECT 3) UNION DISTINCT (SELECT 4 ORDER BY 1 LIMIT 1)
+(SELECT 1 UNION SELECT 2) INTERSECT SELECT 3
+(SELECT 1)
+((SELECT 1)) ORDER BY 1
+(SELECT 1 ORDER BY 1) LIMIT 1
+(WITH a AS (SELECT 1) SELECT * FROM a) UNION SELECT 2
+VALUES (1, 'a'), (2, 'b') ORDER BY 1 LIMIT 1
+VALUES (1) UNION VALUES (2)
+TABLE t
+TABLE s.t ORDER BY a
+WITH a AS (SELECT 1) SELECT * FROM a
+WITH a(x) AS MATERIALIZED (SELECT 1), b AS NOT MATERIALIZED (TABLE a) SELECT * FROM a, b
+WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < 100) SELECT sum(n) FROM t
+WITH a AS (WITH b AS (SELECT 1) SELECT * FROM b) SELECT 1 UNION SELECT * FROM a ORDER BY 1
+SELECT (WITH a AS (SELECT 1) SELECT * FROM a), (VALUES (1)), (TABLE t)
+SELECT rank, key, index, values, interval, groups, rows, range, position, time, timestamp, date, level FROM t
+SELECT a "b", a b, a name, a type, a value, a zone, a at, a key FROM t
+SELECT 1 AS year, 2 AS "order", a.select, a.from FROM a
+SELECT a /* c /* nested */ */ -- line
+SELECT a+-b, a*-b, a<-b, a- -b, a@-b, a*@b, a--b
+SELECT 1;
+INSERT INTO t VALUES (1, 2), (3, DEFAULT)
+INSERT INTO s.t AS x (a, b) SELECT 1, 2 FROM u
+INSERT INTO t DEFAULT VALUES RETURNING *
+INSERT INTO t (a) (SELECT 1)
+INSERT INTO t (SELECT 1)
+INSERT INTO t (a) VALUES (1) ON CONFLICT DO NOTHING
+INSERT INTO t (a) VALUES (1) ON CONFLICT (a, b) DO UPDATE SET a = excluded.a, b = DEFAULT WHERE t.a > 1 RETURNING a, b AS c
+INSERT INTO t (a) VALUES (1) ON CONFLICT ON CONSTRAINT c DO NOTHING
+WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x RETURNING a
+UPDATE t SET a = 1, b = DEFAULT, (c, d) = (1, DEFAULT), (e, f) = (SELECT 1, 2), (g) = ROW(3) WHERE h RETURNING *
+UPDATE ONLY s.t AS x SET a = y.b + 1 FROM y JOIN z ON true WHERE x.c = y.c
+UPDATE t x SET a = 1
+WITH x AS (SELECT 1) UPDATE t SET a = 2 FROM x
+DELETE FROM t
+DELETE FROM ONLY t AS x USING u, v WHERE x.a = u.a RETURNING x.a
+DELETE FROM t x WHERE a
+TRUNCATE t
+TRUNCATE TABLE ONLY a, b
+CREATE TABLE t (a int, b text NOT NULL, c numeric(10, 2) DEFAULT 1 + 2, PRIMARY KEY (a, b))
+CREATE TABLE IF NOT EXISTS s.t (a bigint PRIMARY KEY, b int UNIQUE CHECK (b > 0), c int NULL, CONSTRAINT x CHECK (a > b), UNIQUE (a), FOREIGN KEY (a) REFERENCES u (b) ON DELETE CASCADE)
+CREATE TEMP TABLE t (a int REFERENCES u (x) MATCH FULL ON UPDATE SET NULL DEFERRABLE INITIALLY DEFERRED, b int GENERATED ALWAYS AS IDENTITY, c int GENERATED ALWAYS AS (a * 2) STORED, d text COLLATE "C")
+CREATE TABLE t ()
+CREATE TABLE t (a int) WITH (fillfactor = 70)
+CREATE TABLE t AS SELECT 1
+CREATE TABLE t (a, b) AS VALUES (1, 2) WITH DATA
+CREATE TABLE t (key int, value text, type int, year int, "check" int)
+CREATE VIEW v AS SELECT 1
+CREATE OR REPLACE VIEW v (a, b) AS SELECT 1, 2
+CREATE MATERIALIZED VIEW v AS SELECT 1
+CREATE MATERIALIZED VIEW IF NOT EXISTS s.v (a) WITH (parallelism = 3, x = 'y') AS SELECT 1 WITH DATA
+DROP TABLE t
+DROP TABLE IF EXISTS a, s.b CASCADE
+DROP VIEW v RESTRICT
+DROP MATERIALIZED VIEW v
+DROP INDEX CONCURRENTLY i
+DROP SCHEMA s
+COPY t FROM STDIN
+COPY t (a, b) TO STDOUT WITH (FORMAT csv, HEADER true, DELIMITER ',', FORCE_QUOTE (a, b), NULL '')
+COPY (SELECT 1) TO '/tmp/x' CSV HEADER QUOTE AS '"'
+COPY t FROM PROGRAM 'x' WITH DELIMITER AS '|' NULL AS 'n' FORCE NOT NULL a, b WHERE a > 1
+COPY BINARY t FROM STDIN
+BEGIN
+BEGIN WORK ISOLATION LEVEL SERIALIZABLE, READ ONLY DEFERRABLE
+BEGIN TRANSACTION READ WRITE
+START TRANSACTION ISOLATION LEVEL REPEATABLE READ, NOT DEFERRABLE
+COMMIT
+COMMIT WORK AND CHAIN
+END TRANSACTION AND NO CHAIN
+ROLLBACK
+ABORT
+ROLLBACK TO SAVEPOINT s
+ROLLBACK WORK TO s
+SAVEPOINT s
+RELEASE SAVEPOINT s
+RELEASE s
+CHECKPOINT
+SET a = 1
+SET a.b TO 'x', y, -1.5, on
+SET LOCAL a TO DEFAULT
+SET SESSION a = true
+SET TIME ZONE 'UTC'
+SET TIME ZONE INTERVAL '1' HOUR
+SET TIME ZONE LOCAL
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED
+SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY
+SET NAMES 'utf8'
+SET SCHEMA 's'
+SET ROLE x
+SET SESSION AUTHORIZATION DEFAULT
+RESET a
+RESET ALL
+RESET TIME ZONE
+SHOW a
+SHOW ALL
+SHOW TIME ZONE
+SHOW TRANSACTION ISOLATION LEVEL
+PREPARE p (int, text) AS SELECT $1, $2
+PREPARE p AS INSERT INTO t VALUES (1)
+EXECUTE p (1, 'x')
+EXECUTE p
+DEALLOCATE p
+DEALLOCATE PREPARE ALL
+DISCARD ALL
+EXPLAIN SELECT 1
+EXPLAIN ANALYZE VERBOSE SELECT 1
+EXPLAIN (ANALYZE, VERBOSE false, FORMAT json) SELECT 1
+EXPLAIN (SELECT 1)
+CREATE INDEX i ON t (a)
+CREATE UNIQUE INDEX i ON t (a)
+CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1; $$
+GRANT SELECT ON t TO x
+LISTEN x
+VACUUM t
+ANALYZE
+COMMENT ON TABLE t IS 'x'
+DO $$ BEGIN END $$
+DECLARE c CURSOR FOR SELECT 1
+FETCH 1 FROM c
+ALTER TABLE t ADD COLUMN b int
+CREATE SCHEMA s
+REFRESH MATERIALIZED VIEW v
+LOCK TABLE t
+NOTIFY x
