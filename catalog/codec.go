@@ -156,7 +156,7 @@ type decoder struct {
 }
 
 func errDamaged(what string) error {
-	return pgerr.New(pgerr.DataCorrupted, "the encoded catalog %s are damaged", what)
+	return pgerr.New(pgerr.DataCorrupted, "an encoded catalog is damaged (%s)", what)
 }
 
 func (d *decoder) format() error {

@@ -17,19 +17,18 @@ func (en *Engine) WaitReady(ctx context.Context, id types.UUID) error {
 	if err != nil {
 		return err
 	}
-	if j.rel != nil {
-		return waitReadable(ctx, j.rel)
-	}
 	for {
-		switch s := j.Status(); s.State {
-		case "failed":
+		j.mu.Lock()
+		s, ch := j.status, j.changed
+		j.mu.Unlock()
+		switch {
+		case s.State == "failed":
 			return s.Err
-		case "running":
+		case s.State == "running" && j.rel != nil:
+			return waitReadable(ctx, j.rel)
+		case s.State == "running":
 			return nil
 		}
-		j.mu.Lock()
-		ch := j.changed
-		j.mu.Unlock()
 		select {
 		case <-ch:
 		case <-ctx.Done():
@@ -134,6 +133,7 @@ func (en *Engine) Suspend(ctx context.Context, id types.UUID) error {
 	if err != nil {
 		return err
 	}
+	j.wg.Wait() // the driver has ended: no checkpoint waits for it
 	if err := en.update(ctx, id, func(o *catalog.Object) error { o.Status = catalog.Suspended; return nil }); err != nil {
 		return err
 	}
@@ -182,5 +182,8 @@ func (en *Engine) Resume(ctx context.Context, id types.UUID) error {
 func (j *job) restart(part *checkpoint.Part) {
 	j.ctx, j.cancel = context.WithCancelCause(j.en.ctx)
 	j.setState("creating", nil)
+	if j.rel != nil {
+		j.rel.Heal() // readers wait again
+	}
 	j.start(part)
 }

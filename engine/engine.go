@@ -280,6 +280,9 @@ func (en *Engine) Relation(id types.UUID) (relation.Relation, error) {
 // backend looks a state backend up by name.
 func (en *Engine) backend(name string) (state.Backend, error) { return state.Lookup(name) }
 
+// pinRetry is the time between two tries to pin.
+const pinRetry = time.Millisecond
+
 // Pins are snapshots of several relations at one epoch.
 type Pins struct {
 	Epoch types.Epoch
@@ -311,10 +314,12 @@ func (en *Engine) Pin(ctx context.Context, ids []types.UUID, low types.Epoch) (*
 	}
 	for {
 		p, err := en.tryPin(ctx, rels, low)
-		if !errors.Is(err, relation.ErrNotReadable) {
+		if !errors.Is(err, relation.ErrNotReadable) && !errors.Is(err, relation.ErrStopped) {
 			return p, err
 		}
-		if ctx.Err() != nil {
+		select { // history moved on between the look and the pin, or a job is starting
+		case <-time.After(pinRetry):
+		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}

@@ -364,6 +364,11 @@ func (en *Engine) apply(in *epochInput) error {
 	info := in.info
 	en.cat.Store(in.catalog)
 	en.closed.Store(&info)
+	for _, j := range en.jobs {
+		if len(j.plan.Inputs) == 0 { // nothing else wakes it
+			j.signal()
+		}
+	}
 	for _, c := range in.changes {
 		if err := en.applyChange(c, in); err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/connector"
 	"github.com/streamdb/streamdb/exec"
 	"github.com/streamdb/streamdb/types"
@@ -20,7 +19,8 @@ type JobInfo struct {
 	Lag                uint64      // epochs behind the newest
 	Parallelism        int
 	Backend            string
-	RowsIn, RowsOut    int64
+	RowsIn             int64 // pushed into the job
+	Processed          int64 // rows that its operators have taken, each counted
 	StateBytes         int64
 	Progress           int64 // rows read while catching up
 	Err                string
@@ -48,7 +48,7 @@ func (en *Engine) Jobs() []JobInfo {
 func (j *job) info(newest types.Epoch) JobInfo {
 	o, s := j.obj.Load(), j.Status()
 	i := JobInfo{ID: j.id, Name: o.Title(), Kind: o.Kind.String(), State: s.State, Epoch: s.Epoch,
-		Parallelism: o.Parallelism, Backend: o.Backend, Progress: s.Progress}
+		Parallelism: o.Parallelism, Backend: o.Backend, Progress: s.Progress, RowsIn: s.RowsIn}
 	if s.Epoch < newest {
 		i.Lag = uint64(newest - s.Epoch)
 	}
@@ -61,11 +61,12 @@ func (j *job) info(newest types.Epoch) JobInfo {
 	if ex := j.exec.Load(); ex != nil {
 		m := ex.Metrics()
 		for _, st := range m.Subtasks {
-			i.RowsIn += st.RowsIn
-			i.RowsOut += st.RowsOut
-			i.StateBytes += st.StateBytes
+			for _, op := range st.Operators {
+				i.Processed += op.RowsIn
+			}
 		}
-		i.PauseP50, i.PauseP99 = m.PauseP50.Microseconds(), m.PauseP99.Microseconds()
+		i.StateBytes = m.StateBytes
+		i.PauseP50, i.PauseP99 = m.FreezeP50.Microseconds(), m.FreezeP99.Microseconds()
 	}
 	return i
 }

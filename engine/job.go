@@ -64,6 +64,7 @@ type jobStatus struct {
 	State    string // "creating", "running", "suspended", "failed"
 	Err      *pgerr.Error
 	Progress int64 // rows read while catching up
+	RowsIn   int64 // change rows pushed into the dataflow
 	Epoch    types.Epoch
 	LastCkpt *pgerr.Error // why the last checkpoint of this job failed
 }
@@ -144,6 +145,7 @@ func (j *job) run(part *checkpoint.Part) {
 		}
 		if errors.Is(err, relation.ErrDetached) && j.rel != nil {
 			j.en.log.Warn("a job fell too far behind and is rebuilt", "job", j.name)
+			j.setState("creating", nil)
 			j.shutdown()
 			part = nil
 			continue
@@ -201,10 +203,13 @@ func (j *job) serveFailed() {
 
 func (j *job) setState(s string, err *pgerr.Error) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	j.status.State, j.status.Err = s, err
 	close(j.changed)
 	j.changed = make(chan struct{})
+	j.mu.Unlock()
+	if r := j.en.rnd.Load(); r != nil && s != "running" {
+		r.answered(j.id) // it will not get to the round's epoch
+	}
 }
 
 // Status is a copy for SHOW JOBS.
@@ -329,7 +334,12 @@ func (j *job) step() (moved bool, err error) {
 	if err := j.ex.Err(); err != nil {
 		return false, err
 	}
-	frontier := j.en.closed.Load().ID
+	// Without inputs the epochs closed count. With inputs they must not: an
+	// input publishes an epoch, and wakes the job, before it counts as closed.
+	frontier := ^types.Epoch(0)
+	if len(j.inputs) == 0 {
+		frontier = j.en.closed.Load().ID
+	}
 	for _, in := range j.inputs {
 		if in.next == nil {
 			if in.next, in.upper, err = in.cur.Poll(); err != nil {
@@ -408,6 +418,9 @@ func (j *job) push(i int, c *types.Chunk) error {
 	for k, col := range cols {
 		p.Cols[k] = c.Cols[col]
 	}
+	j.mu.Lock()
+	j.status.RowsIn += int64(p.Rows())
+	j.mu.Unlock()
 	return j.ex.Push(i, p)
 }
 

@@ -219,6 +219,7 @@ func (en *Engine) freezeTables(r *round) {
 	}
 	r.mu.Lock()
 	r.open = true
+	r.checkEnd()
 	r.mu.Unlock()
 	en.wg.Add(1)
 	go func() {

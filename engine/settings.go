@@ -595,3 +595,15 @@ func (s *session) setting(name string) (string, bool) {
 	}
 	return s.settings.get(name), true
 }
+
+// sortedSettings gives all settings by name.
+func sortedSettings() []*settingDef {
+	out := make([]*settingDef, 0, len(settingDefs))
+	for _, d := range settingDefs {
+		out = append(out, d)
+	}
+	slices.SortFunc(out, func(a, b *settingDef) int {
+		return strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name))
+	})
+	return out
+}

@@ -105,21 +105,26 @@ func (x *upload) discard() {
 	}
 }
 
-// run ends, with the rest of the queue discarded, when the job does.
+// run ends when the job does.
 func (u *uploader) run(ctx context.Context) {
 	for {
 		select {
 		case x := <-u.queue:
 			x.do(ctx)
 		case <-u.done:
-			for {
-				select {
-				case x := <-u.queue:
-					x.discard()
-				default:
-					return
-				}
-			}
+			return
+		}
+	}
+}
+
+// discard gives up what is left in the queue of a job that has ended.
+func (u *uploader) discard() {
+	for {
+		select {
+		case x := <-u.queue:
+			x.discard()
+		default:
+			return
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -366,8 +367,8 @@ func (a *hashAgg) keepValue(call *aggState, arg *types.Vec, r int) {
 	old := a.part.get(call.part)
 	if len(old) > 0 {
 		ord, image := splitKept(old)
-		c := compareBytes(a.buf, ord)
-		if c > 0 || c == 0 && compareBytes(a.value[head:], image) >= 0 {
+		c := bytes.Compare(a.buf, ord)
+		if c > 0 || c == 0 && bytes.Compare(a.value[head:], image) >= 0 {
 			return
 		}
 	}

@@ -94,5 +94,3 @@ func (a *hashAgg) refresh(lo, hi int) error {
 	}
 	return nil
 }
-
-func compareBytes(a, b []byte) int { return bytes.Compare(a, b) }

@@ -51,6 +51,7 @@ type pairs struct {
 func NewHashJoin(t *Task, spec HashJoinSpec) Operator {
 	j := &hashJoin{spec: spec, id: t.Op, bags: [2]*state.Bag{t.Bag(0), t.Bag(1)}}
 	j.match.Max = types.MaxChunkRows
+	j.sel = make([]uint16, 0, types.MaxChunkRows) // never nil, which selects all
 	for side := range j.strict {
 		for i, c := range spec.Keys[side] {
 			if spec.NullSafe == nil || !spec.NullSafe[i] {

@@ -143,6 +143,7 @@ func (j *Job) supervise() {
 	<-j.done
 	j.cancel()
 	j.wg.Wait()
+	j.uploads.discard()
 	err := j.Err()
 	if cerr := j.closeAll(); err == nil {
 		err = cerr
@@ -230,7 +231,8 @@ func (j *Job) Push(input int, c *types.Chunk) error {
 }
 
 // Barrier ends an epoch, with a checkpoint if cp is not nil. It waits for
-// credit at most; several epochs may be on the way.
+// credit at most; several epochs may be on the way. A checkpoint too many is
+// refused at once: cp.Done is called before Barrier returns.
 func (j *Job) Barrier(info types.EpochInfo, cp *Checkpoint) error {
 	if info.ID <= j.last {
 		return pgerr.Internal("job %s got barrier %d after %d", j.cfg.Name, info.ID, j.last)

@@ -38,6 +38,9 @@ func (x *rowErrors) report(op int, c *types.Chunk, out Out) error {
 // without gives the rows of sel (nil: all n) that did not fail, until the next
 // call.
 func (x *rowErrors) without(sel []uint16, n int) []uint16 {
+	if x.sel == nil { // nil would select all
+		x.sel = make([]uint16, 0, types.MaxChunkRows)
+	}
 	x.sel = x.sel[:0]
 	bad := x.Rows
 	keep := func(r uint16) {

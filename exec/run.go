@@ -54,7 +54,13 @@ func Run(ctx context.Context, q Query) (err error) {
 	l := linker{graph: g, in: func(int) bool { return true }, fail: failQuery}
 	task := Task{
 		Parallelism: 1, NumGroups: types.KeyGroups, Groups: types.GroupRange{Hi: types.KeyGroups},
-		State: st, Now: q.Info.Now, Collect: f.push, ctx: ctx,
+		State: st, Now: q.Info.Now, ctx: ctx,
+		Collect: func(c *types.Chunk) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return f.push(c)
+		},
 	}
 	if err := l.link(task); err != nil {
 		return err
@@ -98,7 +104,7 @@ func feedAll(ctx context.Context, q Query, l *linker, f *finisher) error {
 	for i := range q.Graph.Inputs {
 		to := l.inputs(i)
 		push := func(c *types.Chunk) error {
-			if err := ctx.Err(); err != nil {
+			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			for _, t := range to {

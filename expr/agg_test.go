@@ -107,7 +107,7 @@ func TestRetraction(t *testing.T) {
 		if len(f.Args) > 0 && f.Args[0] != types.Unknown {
 			k = f.Args[0]
 		}
-		for range 60 {
+		for range 40 {
 			testRetraction(t, r, f, k)
 		}
 	}

@@ -225,7 +225,7 @@ func rowOf(c *types.Chunk, r int) []types.Datum {
 func TestEval(t *testing.T) {
 	r := newRand(t)
 	g := gen{r}
-	for range 3000 {
+	for range 1500 {
 		es := []Expr{g.expr(pickOne(r, allKinds), 3), g.expr(types.Bool, 3)}
 		if r.IntN(2) == 0 {
 			es = append(es, &Coalesce{T: es[0].Type(), Args: []Expr{es[0], es[0]}})

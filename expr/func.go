@@ -29,6 +29,7 @@ type Func struct {
 	cast       bool
 	total      bool   // never fails
 	refused    string // known, but not supported: what to say
+	hint       string // and what to do instead
 	id         string
 	kernel     kernel
 	// bind, if set, makes the kernel of one call; it may look at constant
@@ -81,7 +82,7 @@ type catalogue struct {
 }
 
 var registry = newCatalogue(
-	arithmeticFuncs(), compareFuncs(), floatFuncs(), numericFuncs(), textFuncs(), likeFuncs(),
+	arithmeticFuncs(), compareFuncs(), floatFuncs(), numericFuncs(), textFuncs(), rewriteFuncs(), likeFuncs(),
 	datetimeFuncs(), greatestFuncs(), clockFuncs())
 
 func newCatalogue(families ...[]*Func) *catalogue {
@@ -114,7 +115,7 @@ func init() {
 	for _, n := range strings.Fields(`regexp_replace regexp_match regexp_matches regexp_split_to_array
 		regexp_split_to_table regexp_count regexp_instr regexp_like regexp_substr format to_date to_number
 		make_date make_time make_timestamp make_timestamptz make_interval age justify_days justify_interval
-		timezone encode decode sha256 quote_ident quote_literal quote_nullable translate initcap overlay
+		timezone encode decode sha256 quote_ident quote_literal quote_nullable
 		array_length array_to_string string_to_array unnest generate_series cardinality json_build_object
 		jsonb_build_object to_json to_jsonb row_to_json json_extract_path jsonb_extract_path date_bin
 		clock_timestamp statement_timestamp transaction_timestamp timeofday setseed

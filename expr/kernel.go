@@ -103,9 +103,10 @@ func bound(name string, result types.Kind, b func(*Call) (kernel, error), args .
 }
 
 // refusedFn stands for an overload that PostgreSQL has and streamdb refuses, so
-// that a call of it is not taken for another overload.
-func refusedFn(name string, result types.Kind, args ...types.Kind) *Func {
+// that a call of it is not taken for another overload; hint says what to do
+// instead.
+func refusedFn(name string, hint string, result types.Kind, args ...types.Kind) *Func {
 	f := fn(name, result, nil, args...)
-	f.refused = "function " + name + signature(args)
+	f.refused, f.hint = "function "+name+signature(args), hint
 	return f
 }

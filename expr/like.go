@@ -20,7 +20,7 @@ func likeFuncs() []*Func {
 		fn("like_escape", txt, likeEscape, txt, txt),
 	}
 	for _, op := range []string{"~", "!~", "~*", "!~*"} {
-		f := refusedFn(op, types.Bool, txt, txt)
+		f := refusedFn(op, "Use LIKE or ILIKE.", types.Bool, txt, txt)
 		f.refused = "the regular expression operator " + op
 		fs = append(fs, f)
 	}

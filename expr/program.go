@@ -376,7 +376,8 @@ func EvalConstAt(e Expr, now types.Micros) (types.Datum, error) {
 		return types.Datum{}, err
 	}
 	if len(errs.Errs) > 0 {
-		return types.Datum{}, errs.Errs[0]
+		own := *errs.Errs[0] // callers add positions
+		return types.Datum{}, &own
 	}
 	d := out[0].Datum(0)
 	d.Type = e.Type()

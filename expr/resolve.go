@@ -113,7 +113,9 @@ func signature(kinds []types.Kind) string {
 // bindCall casts the arguments to what f takes.
 func bindCall(f *Func, args []Expr, pos int) (Expr, error) {
 	if f.refused != "" {
-		return nil, pgerr.Unsupported("%s", f.refused).At(pos)
+		e := pgerr.Unsupported("%s", f.refused).At(pos)
+		e.Hint = f.hint
+		return nil, e
 	}
 	cast := make([]Expr, len(args))
 	for i, a := range args {

@@ -42,7 +42,8 @@ func textFuncs() []*Func {
 		fs = append(fs, part(name, func(s []byte, from int64) []byte { return substring(s, from, math.MaxInt64/2) }),
 			fn(name, txt, substringLen, txt, i4, i4))
 	}
-	fs = append(fs, refusedFn("substring", txt, txt, txt), refusedFn("substring", txt, txt, txt, txt))
+	const hint = "Give the place and the length as integers."
+	fs = append(fs, refusedFn("substring", hint, txt, txt, txt), refusedFn("substring", hint, txt, txt, txt, txt))
 	for _, t := range []struct {
 		name        string
 		left, right bool

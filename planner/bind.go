@@ -23,7 +23,7 @@ type binder struct {
 	md        *metadata
 	params    []types.Type
 	open      map[*expr.Const]int // parameters of yet unknown type, by number
-	paramPos  map[int]int         // where a parameter stood first
+	literals  map[*expr.Const]int // places of untyped literals
 	ctes      *cte                // those in sight
 	relations int
 	depends   []types.UUID
@@ -37,7 +37,7 @@ type cte struct {
 }
 
 func newBinder(env *Env) *binder {
-	b := &binder{env: env, md: &metadata{}, open: map[*expr.Const]int{}, paramPos: map[int]int{}}
+	b := &binder{env: env, md: &metadata{}, open: map[*expr.Const]int{}, literals: map[*expr.Const]int{}}
 	b.params = append(b.params, env.ParamTypes...)
 	return b
 }
@@ -88,9 +88,6 @@ func (b *binder) param(p *sql.Param) (expr.Expr, error) {
 	if b.env.View {
 		return nil, pgerr.New(pgerr.UndefinedParameter, "there is no parameter $%d", n).At(p.Position()).
 			WithHint("A continuous query cannot have parameters.")
-	}
-	if _, ok := b.paramPos[n]; !ok {
-		b.paramPos[n] = p.Position()
 	}
 	for len(b.params) < n {
 		b.params = append(b.params, types.Type{})
@@ -157,7 +154,7 @@ func (b *binder) settleCall(operands []expr.Expr, call expr.Expr) {
 func (b *binder) checkParams() error {
 	for i, t := range b.params {
 		if t.Kind == types.Unknown && b.env.Params == nil {
-			return pgerr.New(pgerr.IndeterminateDatatype, "could not determine data type of parameter $%d", i+1).At(b.paramPos[i+1])
+			return pgerr.New(pgerr.IndeterminateDatatype, "could not determine data type of parameter $%d", i+1)
 		}
 	}
 	return nil
@@ -166,7 +163,35 @@ func (b *binder) checkParams() error {
 // cast casts and settles.
 func (b *binder) cast(e expr.Expr, t types.Type, ctx expr.CastContext, pos int) (expr.Expr, error) {
 	b.settle(e, t)
-	return expr.Cast(e, t, ctx, pos)
+	x, err := expr.Cast(e, t, ctx, pos)
+	return x, b.atLiteral(err, e)
+}
+
+// atLiteral moves the error of a literal that its type does not take to the
+// literal's place.
+func (b *binder) atLiteral(err error, operands ...expr.Expr) error {
+	if err == nil || !strings.HasPrefix(string(pgerr.CodeOf(err)), "22") {
+		return err
+	}
+	for _, o := range operands {
+		if c, ok := o.(*expr.Const); ok && b.literals[c] > 0 {
+			e := *pgerr.From(err)
+			e.Position = b.literals[c]
+			return &e
+		}
+	}
+	return err
+}
+
+// sameTypes verifies that args have a common type. The error is at the first
+// that does not fit those before it, as PostgreSQL has it.
+func sameTypes(args []expr.Expr, context string, pos func(i int) int) error {
+	for i := 1; i < len(args); i++ {
+		if _, err := expr.CommonType(args[:i+1], context, pos(i)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // boolean makes e the argument of a clause or operator that wants a boolean.

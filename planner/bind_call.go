@@ -23,9 +23,18 @@ func (b *binder) bindCall(cx *exprContext, e *sql.Call) (expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	switch name {
+	case "coalesce", "greatest", "least":
+		if err := sameTypes(args, strings.ToUpper(name), func(i int) int { return start(e.Args[i].Expr) }); err != nil {
+			return nil, err
+		}
+	}
 	x, err := expr.ResolveFunc(name, args, e.Position())
 	if err != nil {
-		return nil, err
+		return nil, b.atLiteral(err, args...)
+	}
+	if e.Star {
+		return nil, pgerr.New(pgerr.WrongObjectType, "%s(*) specified, but %s is not an aggregate function", name, name).At(e.Position())
 	}
 	b.settleCall(args, x)
 	return b.allowed(x, e.Position())
@@ -57,8 +66,6 @@ func notAggregate(e *sql.Call, name string) error {
 	switch {
 	case e.Distinct:
 		what = "DISTINCT"
-	case e.Star:
-		return pgerr.New(pgerr.WrongObjectType, "%s(*) specified, but %s is not an aggregate function", name, name).At(e.Position())
 	case len(e.OrderBy) > 0:
 		what = "ORDER BY"
 	case e.Filter != nil:
@@ -101,7 +108,7 @@ func (b *binder) bindAggregate(cx *exprContext, e *sql.Call, name string) (expr.
 	}
 	f, cast, t, err := expr.ResolveAggregate(name, args, e.Star, e.Position())
 	if err != nil {
-		return nil, err
+		return nil, b.atLiteral(err, args...)
 	}
 	for i, a := range args {
 		if i < len(cast) {

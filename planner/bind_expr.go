@@ -44,7 +44,11 @@ func (b *binder) bindExpr(cx *exprContext, e sql.Expr) (expr.Expr, error) {
 func (b *binder) bindNode(cx *exprContext, e sql.Expr) (expr.Expr, error) {
 	switch e := e.(type) {
 	case *sql.Literal:
-		return literal(e)
+		x, err := literal(e)
+		if c, ok := x.(*expr.Const); ok && e.Kind == sql.LitString {
+			b.literals[c] = e.Position()
+		}
+		return x, err
 	case *sql.Param:
 		return b.param(e)
 	case *sql.ColumnRef:
@@ -190,7 +194,7 @@ func (b *binder) bindUnary(cx *exprContext, e *sql.Unary) (expr.Expr, error) {
 func (b *binder) operator(op string, l, r expr.Expr, pos int) (expr.Expr, error) {
 	x, err := expr.ResolveOp(op, l, r, pos)
 	if err != nil {
-		return nil, err
+		return nil, b.atLiteral(err, l, r)
 	}
 	b.settleCall([]expr.Expr{l, r}, x)
 	return b.allowed(x, pos)
@@ -252,7 +256,7 @@ func (b *binder) bindEscape(cx *exprContext, pattern expr.Expr, e *sql.Binary) (
 // distinctFrom compares as "=" would, with operands of one type.
 func (b *binder) distinctFrom(l, r expr.Expr, pos int) (expr.Expr, error) {
 	if _, err := expr.ResolveOp("=", l, r, pos); err != nil {
-		return nil, err
+		return nil, b.atLiteral(err, l, r)
 	}
 	t, err := expr.CommonType([]expr.Expr{l, r}, "IS DISTINCT FROM", pos)
 	if err != nil {
@@ -491,10 +495,8 @@ func (b *binder) bindCase(cx *exprContext, e *sql.Case) (expr.Expr, error) {
 func (b *binder) unifyCase(c *expr.Case, e *sql.Case) error {
 	branches := append([]expr.Expr{c.Else}, c.Results...)
 	pos := e.Position()
-	for i := range c.Results { // the first branch that does not match is where PostgreSQL points
-		if _, err := expr.CommonType(branches[:i+2], "CASE", start(e.Whens[i].Result)); err != nil {
-			return err
-		}
+	if err := sameTypes(branches, "CASE", func(i int) int { return start(e.Whens[i-1].Result) }); err != nil {
+		return err
 	}
 	t, err := expr.CommonType(branches, "CASE", pos)
 	if err != nil {
@@ -511,8 +513,6 @@ func (b *binder) unifyCase(c *expr.Case, e *sql.Case) error {
 	}
 	return nil
 }
-
-
 
 func (b *binder) bindCast(cx *exprContext, e *sql.Cast) (expr.Expr, error) {
 	t, err := typeOf(e.Type)

@@ -237,14 +237,14 @@ func (b *binder) bindSetOp(s *sql.SetOp) (*boundQuery, error) {
 		return nil, err
 	}
 	if len(left.out) != len(right.out) {
-		return nil, pgerr.New(pgerr.SyntaxError, "each UNION query must have the same number of columns").At(s.Right.Position())
+		return nil, pgerr.New(pgerr.SyntaxError, "each UNION query must have the same number of columns").At(outputPos(s.Right, 0))
 	}
 	u := &unionNode{}
 	bq := &boundQuery{node: u}
 	ts := make([]types.Type, len(left.out))
 	for i := range left.out {
 		pair := []expr.Expr{b.md.ref(left.out[i].id), b.md.ref(right.out[i].id)}
-		if ts[i], err = expr.CommonType(pair, "UNION", s.Right.Position()); err != nil {
+		if ts[i], err = expr.CommonType(pair, "UNION", outputPos(s.Right, i)); err != nil {
 			return nil, err
 		}
 		id := b.md.add(columnInfo{name: left.out[i].name, typ: ts[i]})
@@ -296,13 +296,33 @@ func (b *binder) orderByOutput(q *boundQuery, order []sql.OrderItem) error {
 		if err != nil {
 			return err
 		}
+		if c, ok := o.Expr.(*sql.ColumnRef); ok && at < 0 && len(c.Parts) == 1 {
+			return pgerr.New(pgerr.UndefinedColumn, `column "%s" does not exist`, c.Parts[0]).At(c.Position())
+		}
 		if at < 0 {
 			return pgerr.New(pgerr.FeatureNotSupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause").
-				WithDetail("Only result column names can be used, not expressions or functions.").At(o.Expr.Position())
+				WithDetail("Only result column names can be used, not expressions or functions.").
+				WithHint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.").At(start(o.Expr))
 		}
 		q.order = append(q.order, sortKey{id: q.out[at].id, order: spec})
 	}
 	return nil
+}
+
+// outputPos is the place of output column i of a query, of the query itself
+// where the column has none.
+func outputPos(q *sql.Query, i int) int {
+	switch body := q.Body.(type) {
+	case *sql.Select:
+		if i >= 0 && i < len(body.Items) {
+			return start(body.Items[i].Expr)
+		}
+	case *sql.Values:
+		if i >= 0 && i < len(body.Rows[0]) {
+			return start(body.Rows[0][i])
+		}
+	}
+	return q.Position()
 }
 
 // outputOf finds the output column that an ordinal or a bare name means, -1

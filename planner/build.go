@@ -309,7 +309,7 @@ func (b *builder) aggStates(n *aggNode, appendOnly bool) []StateDecl {
 	for _, distinct := range []bool{false, true} {
 		var seen []string
 		for _, a := range n.aggs {
-			if !keepsValues(a.call, distinct, appendOnly) {
+			if !keepsValues(a.call, distinct) {
 				continue
 			}
 			k := sortedKey(a.call)
@@ -326,12 +326,12 @@ func (b *builder) aggStates(n *aggNode, appendOnly bool) []StateDecl {
 
 // keepsValues reports whether an aggregate keeps its argument's values: under
 // DISTINCT, or (distinct false) to find the next one when the least or
-// greatest goes.
-func keepsValues(a expr.Aggregate, distinct, appendOnly bool) bool {
+// greatest goes (over append-only input that state is there and empty).
+func keepsValues(a expr.Aggregate, distinct bool) bool {
 	if distinct {
 		return a.Distinct
 	}
-	return a.Func.Kind == expr.AggOrdered && !appendOnly
+	return a.Func.Kind == expr.AggOrdered
 }
 
 // sortedKey tells Sorted states apart: argument, direction, filter.

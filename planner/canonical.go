@@ -1,8 +1,10 @@
 package planner
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,16 +26,18 @@ type canonRel struct {
 	cols map[int]string
 }
 
-// canonizer makes canonical forms; each node's once.
+// canonizer makes canonical forms; each node's once. Off, it makes none: the
+// states of an ad-hoc query outlive nothing and need no identity.
 type canonizer struct {
+	on   bool
 	m    *metadata
 	memo map[node]*canonRel
 	defs []string // what the short names in texts mean, in order
 	have map[string]bool
 }
 
-func newCanonizer(m *metadata) *canonizer {
-	return &canonizer{m: m, memo: map[node]*canonRel{}, have: map[string]bool{}}
+func newCanonizer(m *metadata, on bool) *canonizer {
+	return &canonizer{on: on, m: m, memo: map[node]*canonRel{}, have: map[string]bool{}}
 }
 
 // short gives a hashed name to a text, and remembers its meaning.
@@ -45,6 +49,16 @@ func (c *canonizer) short(kind, text string) string {
 		c.defs = append(c.defs, name+" = "+text)
 	}
 	return name
+}
+
+// bounded is the text of a column, by a short name if it is long: texts of
+// columns computed from columns would grow exponentially.
+func (c *canonizer) bounded(text string) string {
+	const maxText = 512
+	if len(text) <= maxText {
+		return text
+	}
+	return c.short("column", text)
 }
 
 // block is a maximal tree of filters, inner joins and projections.
@@ -94,8 +108,8 @@ func (c *canonizer) keyEquality(n *equiJoinNode, i int) expr.Expr {
 
 // relation gives the canonical form of what n gives.
 func (c *canonizer) relation(n node) *canonRel {
-	if r := c.memo[n]; r != nil {
-		return r
+	if r := c.memo[n]; r != nil || !c.on {
+		return cmp.Or(r, &canonRel{})
 	}
 	b := &block{subst: substitution{}}
 	c.collect(n, b)
@@ -125,7 +139,7 @@ func (c *canonizer) numbered(b *block, bases []canonRel, ordinals []int, out []i
 		}
 		leaves[i] = base.text + suffix
 		for id, col := range base.cols {
-			names[id] = base.text + suffix + "." + col
+			names[id] = c.bounded(base.text + suffix + "." + col)
 		}
 	}
 	slices.Sort(leaves)
@@ -140,7 +154,7 @@ func (c *canonizer) numbered(b *block, bases []canonRel, ordinals []int, out []i
 		r.text = "{" + strings.Join(leaves, ", ") + " | " + strings.Join(preds, " & ") + "}"
 	}
 	for _, id := range out {
-		r.cols[id] = exprText(b.subst.expr(c.m.ref(id)), names)
+		r.cols[id] = c.bounded(exprText(b.subst.expr(c.m.ref(id)), names))
 	}
 	return r
 }
@@ -209,7 +223,8 @@ func numberings(bases []canonRel) [][]int {
 		}
 		return all
 	}
-	for _, g := range groups {
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		g := groups[name]
 		if len(g) == 1 {
 			continue
 		}
@@ -253,6 +268,9 @@ func permute(n int, f func([]int)) {
 // texts are relative to it.
 func (c *canonizer) leaf(n node) canonRel {
 	r := canonRel{cols: map[int]string{}}
+	if !c.on {
+		return r
+	}
 	switch n := n.(type) {
 	case *scanNode:
 		r.text = n.rel.ID.String()

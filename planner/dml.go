@@ -284,7 +284,7 @@ func errTooMany(pos int) error {
 // fillColumns makes of the source's rows rows of the whole table.
 func (t *target) fillColumns(in *boundQuery, cols []int, s *sql.Insert) (*boundQuery, error) {
 	if len(in.out) > len(cols) {
-		return nil, errTooMany(s.Source.Position())
+		return nil, errTooMany(outputPos(s.Source, len(cols)))
 	}
 	if len(in.out) < len(cols) && s.Columns != nil {
 		pos := s.Position()
@@ -299,7 +299,7 @@ func (t *target) fillColumns(in *boundQuery, cols []int, s *sql.Insert) (*boundQ
 		var x expr.Expr
 		var err error
 		if k := slices.Index(cols, i); k >= 0 && k < len(in.out) {
-			x, err = t.assign(t.md.ref(in.out[k].id), i, s.Source.Position())
+			x, err = t.assign(t.md.ref(in.out[k].id), i, outputPos(s.Source, k))
 		} else {
 			x, err = t.defaultOf(i)
 		}

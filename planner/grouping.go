@@ -1,8 +1,6 @@
 package planner
 
 import (
-	"bytes"
-
 	"github.com/streamdb/streamdb/expr"
 	"github.com/streamdb/streamdb/internal/pgerr"
 )
@@ -26,7 +24,6 @@ type grouping struct {
 // aggregation, out the one above that stands for it.
 type groupKey struct {
 	e       expr.Expr
-	enc     []byte
 	in, out int
 }
 
@@ -54,14 +51,13 @@ func (g *grouping) input(e expr.Expr, name string) int {
 // addKey groups by e too, and gives the column that stands for it.
 func (g *grouping) addKey(e expr.Expr) int {
 	g.grouped = true
-	enc := expr.AppendExpr(nil, e)
 	for _, k := range g.keys {
-		if bytes.Equal(k.enc, enc) {
+		if sameExpr(k.e, e) {
 			return k.out
 		}
 	}
 	in := g.input(e, "key")
-	k := groupKey{e: e, enc: enc, in: in, out: in}
+	k := groupKey{e: e, in: in, out: in}
 	if !e.Type().Kind.ImageIsKey() {
 		k.out = g.representative(in)
 	}
@@ -86,13 +82,32 @@ func (g *grouping) match(e expr.Expr) expr.Expr {
 	if _, ok := e.(*expr.Const); ok || len(g.keys) == 0 {
 		return nil
 	}
-	enc := expr.AppendExpr(nil, e)
 	for _, k := range g.keys {
-		if bytes.Equal(k.enc, enc) {
+		if sameExpr(k.e, e) {
 			return g.b.md.ref(k.out)
 		}
 	}
 	return nil
+}
+
+// sameExpr is expr.Equal, but quick on expressions that differ at the top: it
+// is asked at every level of an expression.
+func sameExpr(a, b expr.Expr) bool {
+	ka, kb := a.Children(), b.Children()
+	if a.Type() != b.Type() || len(ka) != len(kb) {
+		return false
+	}
+	ca, ok := a.(*expr.Call)
+	cb, ok2 := b.(*expr.Call)
+	if ok != ok2 || ok && ca.Func != cb.Func {
+		return false
+	}
+	for i := range ka {
+		if !sameExpr(ka[i], kb[i]) {
+			return false
+		}
+	}
+	return ok || expr.Equal(a, b)
 }
 
 // column is a reference to column e of relation v outside of aggregates.

@@ -25,7 +25,7 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture { return &fixture{t: t, cat: catalog.Empty()} }
 
-func (f *fixture) env() *Env { return &Env{Catalog: f.cat} }
+func (f *fixture) env() *Env { return &Env{Catalog: f.cat, Explain: true} }
 
 func (f *fixture) put(o *catalog.Object) {
 	f.n++

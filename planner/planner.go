@@ -22,6 +22,8 @@ type Env struct {
 	// View asks for a continuous query: no clock and no chance, no LIMIT.
 	// PlanView and PlanSink set it.
 	View bool
+	// Explain asks for the texts in Planned that only EXPLAIN (VERBOSE) needs.
+	Explain bool
 	// Now is the statement's time, for constants like LIMIT's.
 	Now types.Micros
 	// ExtraRelations finds relations that are not in the catalog (the system's
@@ -41,10 +43,10 @@ type Planned struct {
 	// Notices are for the user, of severity NOTICE.
 	Notices []*pgerr.Error
 	// Bound and Optimized are the logical plan before and after the rules, one
-	// line a node, for EXPLAIN (VERBOSE) and tests.
+	// line a node; only with Env.Explain.
 	Bound, Optimized []string
 	// Canonical is the canonical form of the output relation, from which its
-	// identity is derived.
+	// identity is derived; only for views and sinks, or with Env.Explain.
 	Canonical string
 }
 
@@ -98,19 +100,25 @@ func (b *binder) finish(bq *boundQuery, end ending) (*Planned, error) {
 	for _, c := range bq.out {
 		p.Fields = append(p.Fields, types.Column{Name: c.name, Type: b.md.typ(c.id), NotNull: b.md.cols[c.id].notNull})
 	}
-	p.Bound = b.md.formatTree(bq.node)
+	if b.env.Explain {
+		p.Bound = b.md.formatTree(bq.node)
+	}
 	if err := optimize(b.md, bq); err != nil {
 		return nil, err
 	}
-	p.Optimized = b.md.formatTree(bq.node)
-	bd := &builder{md: b.md, env: b.env, canon: newCanonizer(b.md), view: end != endCollect, twins: map[state.ID]int{}}
+	if b.env.Explain {
+		p.Optimized = b.md.formatTree(bq.node)
+	}
+	bd := &builder{md: b.md, env: b.env, canon: newCanonizer(b.md, end != endCollect || b.env.Explain), view: end != endCollect, twins: map[state.ID]int{}}
 	plan, err := bd.build(bq, end)
 	if err != nil {
 		return nil, err
 	}
 	plan.Schema = p.Fields
 	p.Plan = plan
-	p.Canonical = bd.canon.output(bq)
+	if bd.canon.on {
+		p.Canonical = bd.canon.output(bq)
+	}
 	return p, nil
 }
 

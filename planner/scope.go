@@ -139,7 +139,11 @@ func (s *scope) relation(parts []string, pos int) (*rangeVar, error) {
 		return found, nil
 	}
 	for _, v := range s.vars {
-		if v.real == name && v.name != name {
+		if v.name == name {
+			return nil, pgerr.New(pgerr.UndefinedTable, `invalid reference to FROM-clause entry for table "%s"`, name).
+				WithHint(`There is an entry for table "%s", but it cannot be referenced from this part of the query.`, name).At(pos)
+		}
+		if v.real == name {
 			return nil, pgerr.New(pgerr.UndefinedTable, `invalid reference to FROM-clause entry for table "%s"`, name).
 				WithHint(`Perhaps you meant to reference the table alias "%s".`, v.name).At(pos)
 		}

@@ -91,5 +91,10 @@ type Delta struct {
 // longer kept: it has to attach anew (snapshot or re-read).
 var ErrDetached = pgerr.New(pgerr.SnapshotTooOld, "the changes since the consumer's position are no longer kept")
 
+// ErrStopped tells that the relation's content is not open at the moment: its
+// job starts, or starts again.
+var ErrStopped = pgerr.New(pgerr.SnapshotTooOld, "the relation was restarted while it was read").
+	WithHint("Run the query again.")
+
 // ErrNotReadable tells that an epoch is outside [since, upper).
 var ErrNotReadable = pgerr.New(pgerr.SnapshotTooOld, "the requested epoch can not be read")

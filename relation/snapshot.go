@@ -15,16 +15,20 @@ func (m *Materialized) Pin(e types.Epoch) (Snapshot, error) {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if len(m.parts) == 0 {
+	if !m.complete() {
 		m.h.unpin(e)
-		return nil, errStopped(m.id)
+		return nil, ErrStopped
 	}
 	return &snapshot{m: m, e: e, parts: m.parts}, nil
 }
 
-func errStopped(id types.UUID) error {
-	return pgerr.New(pgerr.SnapshotTooOld, "the relation was restarted while it was read").
-		WithDetail("Relation %s.", id).WithHint("Run the query again.")
+// complete reports whether all key groups are open. Call with mu held.
+func (m *Materialized) complete() bool {
+	n := 0
+	for _, p := range m.parts {
+		n += p.groups.Hi - p.groups.Lo
+	}
+	return n == m.numGrps
 }
 
 // snapshot reads partition by partition, key group by key group: the content
@@ -94,7 +98,7 @@ func (sc *scan) readGroup(p *Partition, group int) error {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return errStopped(p.m.id)
+		return ErrStopped
 	}
 	var cur state.Cursor
 	for {
@@ -234,7 +238,7 @@ func (s *snapshot) lookup(p *Partition, k *types.KeyBatch, g int) (*types.Chunk,
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return nil, errStopped(p.m.id)
+		return nil, ErrStopped
 	}
 	var m state.Matches
 	err := p.bag.Match(k, &m)

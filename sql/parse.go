@@ -120,15 +120,22 @@ func (k kernelText) parse() (q *Query, err *pgerr.Error) {
 		}
 	}()
 	tp := kernelParsers.Get().(*tidb.Parser)
-	stmts, _, perr := tp.ParseSQL(k.text)
-	if len(k.text) <= maxPooled {
+	q, err = k.parseWith(tp)
+	if len(k.text) <= maxPooled { // and not after a panic
 		kernelParsers.Put(tp)
 	}
-	if perr != nil || len(stmts) != 1 {
-		return nil, pgerr.Wrap(perr, pgerr.InternalError, "the kernel parser refused a query that streamdb accepts")
+	return q, err
+}
+
+// parseWith parses and decodes: the list of statements is the parser's own,
+// so it must be read before the parser serves another goroutine.
+func (k kernelText) parseWith(tp *tidb.Parser) (*Query, *pgerr.Error) {
+	stmts, _, err := tp.ParseSQL(k.text)
+	if err != nil || len(stmts) != 1 {
+		return nil, pgerr.Wrap(err, pgerr.InternalError, "the kernel parser refused a query that streamdb accepts")
 	}
 	d := decoder{kernelText: k}
-	q = d.query(stmts[0])
+	q := d.query(stmts[0])
 	return q, d.err
 }
 

@@ -16,6 +16,26 @@ type State struct {
 	tables []structure // nil for lists
 	lists  []*List     // nil for the others
 	live   []*snapshot
+	stats  Stats
+}
+
+// Stats counts what a State did since Open.
+type Stats struct {
+	Loaded  int64 // entries loaded on misses
+	Evicted int64 // lines evicted
+	Spills  int64 // times that changes were spilled
+}
+
+// Stats gives the counters.
+func (s *State) Stats() Stats {
+	st := s.stats
+	for _, t := range s.tables {
+		if t != nil {
+			st.Loaded += t.base().loads
+			st.Evicted += t.base().evictions
+		}
+	}
+	return st
 }
 
 // structure is what State needs of Lines, Bag and Sorted.
@@ -218,6 +238,7 @@ func (s *State) shrink(sp Spiller) error {
 	if s.used() <= limit {
 		return nil
 	}
+	s.stats.Spills++
 	return sp.Spill(s.freeze())
 }
 

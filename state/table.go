@@ -78,6 +78,8 @@ type table struct {
 	hand     uint32
 	miss     misses
 
+	loads, evictions int64 // for Stats
+
 	load   func(*Entry) error // enters one loaded entry
 	forget func(c uint32)     // gives up what hangs on a line being evicted
 }
@@ -445,7 +447,10 @@ func (t *table) loadKeys() error {
 	if err != nil {
 		return err
 	}
-	return drain(it, t.load)
+	return drain(it, func(e *Entry) error {
+		t.loads++
+		return t.load(e)
+	})
 }
 
 // used is the memory that eviction can win back.
@@ -476,5 +481,6 @@ func (t *table) evict(want int64, used func() int64) {
 			t.forget(c)
 		}
 		t.drop(c)
+		t.evictions++
 	}
 }

@@ -41,7 +41,8 @@ var arrows = map[string][]string{
 	"exec/build": {"exec", "planner", "checkpoint", "state", "connector", "relation", "expr", "types"},
 	"engine": {"wire", "sql", "catalog", "planner", "exec", "state", "checkpoint", "journal", "tablestore", "relation",
 		"connector", "expr", "types"},
-	"cmd": {"engine", "wire", "internal", "types"},
+	"examples/data": {},
+	"cmd":           {"engine", "wire", "internal", "types", "examples/data"},
 }
 
 // anywhere are the folders of tools for tests: they may import what they test.

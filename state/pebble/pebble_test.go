@@ -18,5 +18,9 @@ func TestSuite(t *testing.T) {
 
 // TestSuiteEvicting runs with so little memory that every epoch evicts.
 func TestSuiteEvicting(t *testing.T) {
-	statetest.Run(t, pebble.New(), statetest.Options{Others: others(), Limit: 100 << 20, Cache: 20 << 10})
+	st := statetest.Run(t, pebble.New(), statetest.Options{Others: others(), Limit: 100 << 20, Cache: 20 << 10})
+	t.Logf("%+v", st)
+	if st.Loaded == 0 || st.Evicted == 0 || st.Spills == 0 {
+		t.Fatalf("the run did not evict, spill and load: %+v", st)
+	}
 }

@@ -71,21 +71,20 @@ func Seed(t testing.TB) uint64 {
 
 // run is one random run.
 type run struct {
-	t      *testing.T
-	o      Options
-	r      *rand.Rand
-	main   state.Backend
-	keys   [][]byte
-	subs   []*state.State
-	epoch  types.Epoch
-	opened int
-	now    *model
-	begin  *model // when the epoch began
+	t     *testing.T
+	o     Options
+	r     *rand.Rand
+	main  state.Backend
+	keys  [][]byte
+	subs  []*state.State
+	epoch types.Epoch
+	now   *model
+	begin *model // when the epoch began
 
-	saved       *model // content of handles
-	savedNumber types.Epoch
-	handles     []state.Handle
-	uploads     *uploads // in flight
+	saved   *model // content of handles
+	handles []state.Handle
+	uploads *uploads // in flight
+	stats   state.Stats
 }
 
 // uploads is a checkpoint on its way.
@@ -97,8 +96,8 @@ type uploads struct {
 	errs    chan error
 }
 
-// Run runs the suite on a backend.
-func Run(t *testing.T, b state.Backend, o Options) {
+// Run runs the suite on a backend and gives the work of its states in sum.
+func Run(t *testing.T, b state.Backend, o Options) state.Stats {
 	if o.FS == nil {
 		o.FS, o.Dir = vfs.NewMem(), "work"
 	}
@@ -116,6 +115,7 @@ func Run(t *testing.T, b state.Backend, o Options) {
 	x.finish(true)
 	x.check()
 	x.close()
+	return x.stats
 }
 
 func (x *run) must(err error) {
@@ -129,7 +129,6 @@ func (x *run) root() string { return x.o.FS.PathJoin(x.o.Dir, "root") }
 
 func (x *run) open(b state.Backend, p int) {
 	x.subs = nil
-	x.opened++
 	for i := 0; i < p; i++ {
 		dir := x.o.FS.PathJoin(x.o.Dir, fmt.Sprint("scratch-", i))
 		x.must(x.o.FS.MkdirAll(dir, 0o755))
@@ -145,6 +144,10 @@ func (x *run) open(b state.Backend, p int) {
 
 func (x *run) close() {
 	for _, s := range x.subs {
+		st := s.Stats()
+		x.stats.Loaded += st.Loaded
+		x.stats.Evicted += st.Evicted
+		x.stats.Spills += st.Spills
 		x.must(s.Close())
 	}
 }
