@@ -247,6 +247,9 @@ func (en *Engine) removeObject(id types.UUID) {
 	delete(en.tables, id)
 	delete(en.rels, id)
 	en.mu.Unlock()
+	if j != nil {
+		j.cancel(errShutdown) // before its inputs go, so that it does not take that for a failure
+	}
 	en.parts.drop(id)
 	if r := en.rnd.Load(); r != nil && j != nil {
 		r.answered(id)

@@ -53,6 +53,7 @@ func explainOptions(opts []sql.Option) (verbose bool, err error) {
 
 func (s *session) explain(n sql.Stmt, verbose bool) ([]string, error) {
 	env := s.env(nil, nil)
+	env.Explain = verbose
 	switch n := n.(type) {
 	case *sql.QueryStmt:
 		return explained(verbose)(planner.PlanQuery(env, s.fillFunctions(n.Query)))
@@ -91,7 +92,9 @@ func (s *session) explain(n sql.Stmt, verbose bool) ([]string, error) {
 		if named.prepared.query == nil {
 			return nil, pgerr.Unsupported("EXPLAIN EXECUTE of a statement that writes").At(n.Position())
 		}
-		return explained(verbose)(planner.PlanQuery(s.env(named.prepared.params, params), named.prepared.query))
+		env = s.env(named.prepared.params, params)
+		env.Explain = verbose
+		return explained(verbose)(planner.PlanQuery(env, named.prepared.query))
 	}
 	return nil, pgerr.Unsupported("EXPLAIN of this statement").At(n.Position())
 }

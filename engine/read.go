@@ -201,7 +201,11 @@ func (s *session) warnOfErrors(ids []types.UUID) error {
 		if n == 0 {
 			continue
 		}
-		msg := fmt.Sprintf("materialized view \"%s\" stands without %d rows that could not be computed", name, n)
+		rows := "1 row"
+		if n != 1 {
+			rows = fmt.Sprintf("%d rows", n)
+		}
+		msg := fmt.Sprintf("materialized view \"%s\" stands without %s that could not be computed", name, rows)
 		const hint = "SELECT * FROM streamdb.errors shows them."
 		if s.settings.bool("streamdb.strict") {
 			return pgerr.New(pgerr.ObjectNotInPrerequisite, "%s", msg).WithHint("%s", hint)

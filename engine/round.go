@@ -357,11 +357,7 @@ func (j *job) partOf(p *exec.Part) *checkpoint.Part {
 // await writes the manifest when the round is full or its time is up.
 func (r *round) await() {
 	en := r.en
-	select {
-	case <-r.done:
-	case <-time.After(en.cfg.CheckpointTimeout):
-	case <-en.ctx.Done():
-	}
+	r.waitAnswers()
 	r.mu.Lock()
 	r.ended = true
 	late, pending, err := len(r.waiting), r.pending, r.err
@@ -391,6 +387,52 @@ func (r *round) await() {
 	for _, a := range r.asks {
 		a <- err
 	}
+}
+
+// lateGrace is how long a round waits for views that have not reached its
+// epoch: they are slow, and go into a later manifest.
+const lateGrace = time.Second
+
+// waitAnswers waits for all, but no longer than lateGrace for views that are
+// not even at the round's epoch yet, and CheckpointTimeout for the rest: a
+// sink's part is waited for longer because it can not be rebuilt.
+func (r *round) waitAnswers() {
+	limit := time.After(r.en.cfg.CheckpointTimeout)
+	grace := time.NewTimer(lateGrace)
+	defer grace.Stop()
+	for {
+		select {
+		case <-r.done:
+			return
+		case <-limit:
+			return
+		case <-r.en.ctx.Done():
+			return
+		case <-grace.C:
+			if r.onlyLateViews() {
+				return
+			}
+			grace.Reset(lateGrace / 4)
+		}
+	}
+}
+
+func (r *round) onlyLateViews() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.open || r.pending > 0 {
+		return false
+	}
+	for id := range r.waiting {
+		j, err := r.en.job(id)
+		if err != nil {
+			continue
+		}
+		if j.rel == nil || j.Status().Epoch >= r.info.ID {
+			return false
+		}
+	}
+	return true
 }
 
 // touchTables makes the next round snapshot all tables again: what this one

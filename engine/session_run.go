@@ -246,6 +246,7 @@ func (s *session) execute(ctx context.Context, p *prepared, params []types.Datum
 	if tx.statements > 1 {
 		tx.again = nil
 	}
+	tx.queries++
 	switch n := p.st.stmt.(type) {
 	case *sql.QueryStmt:
 		return s.executeQuery(ctx, p, params)
@@ -261,6 +262,7 @@ func (s *session) execute(ctx context.Context, p *prepared, params []types.Datum
 		return nil, pgerr.Unsupported("SUBSCRIBE as a statement of its own").
 			WithHint("Write COPY (SUBSCRIBE TO relation) TO STDOUT.").At(n.Position())
 	}
+	tx.queries--
 	return s.executeSession(p)
 }
 

@@ -513,7 +513,6 @@ func (s *session) setTransaction(n *sql.Set) error {
 			s.warn(pgerr.NoActiveTransaction, "SET TRANSACTION can only be used in transaction blocks")
 			return nil
 		}
-		s.tx.statements-- // it is not a query
 		return s.setModes(n.Values)
 	}
 	for _, m := range n.Values {
@@ -549,7 +548,6 @@ func (s *session) setTransactionParameter(name string, n *sql.Set) error {
 	} else if v == "on" {
 		mode = "READ ONLY"
 	}
-	s.tx.statements--
 	return s.setModes([]string{mode})
 }
 

@@ -48,6 +48,7 @@ type transaction struct {
 	readOnly   bool
 	rollbacks  uint64 // of the database, when it began
 	statements int    // run so far, those about transactions not counted
+	queries    int    // those of them that read or write
 	now        types.Micros
 
 	writes *writeBuffer // nil: none yet
@@ -234,14 +235,14 @@ func (s *session) setModes(modes []string) error {
 		switch {
 		case isLevel:
 			level, _ := parseIsolation(name)
-			if tx.statements > 0 && level != tx.level {
+			if tx.queries > 0 && level != tx.level {
 				return pgerr.New(pgerr.ActiveTransaction, "SET TRANSACTION ISOLATION LEVEL must be called before any query")
 			}
 			tx.level = level
 		case m == "READ ONLY":
 			tx.readOnly = true
 		case m == "READ WRITE":
-			if tx.readOnly && tx.statements > 0 {
+			if tx.readOnly && tx.queries > 0 {
 				return pgerr.New(pgerr.ActiveTransaction, "transaction read-write mode must be set before any query")
 			}
 			tx.readOnly = false

@@ -102,10 +102,8 @@ func BenchmarkLinesUpdate(b *testing.B) {
 				continue
 			}
 			b.Run(fmt.Sprint(back.Name(), "/", keys), func(b *testing.B) {
-				before := heap()
 				s := open(b, back, b.TempDir(), nil, aggSpec)
 				fill(b, s, keys)
-				mem := heap() - before
 				batches := keyBatches(512, keys)
 				slots, rows := make([]state.Slot, benchRows), make([][]byte, benchRows)
 				b.ReportAllocs()
@@ -119,7 +117,6 @@ func BenchmarkLinesUpdate(b *testing.B) {
 					}
 				}
 				b.ReportMetric(float64(b.N)*benchRows/b.Elapsed().Seconds()/1e6, "Mrows/s")
-				b.ReportMetric(float64(mem)/float64(keys), "B/key")
 			})
 		}
 	}
@@ -146,7 +143,6 @@ func BenchmarkBag(b *testing.B) {
 		}
 	}
 	b.Run("add", func(b *testing.B) {
-		before := heap()
 		for i := 0; i < b.N; i++ {
 			diff := slices.Repeat([]int32{1 - 2*int32(i>>10&1)}, benchRows) // all in, all out
 			if err := bag.Add(&batches[i&1023], &images[i&1023], diff); err != nil {
@@ -155,9 +151,6 @@ func BenchmarkBag(b *testing.B) {
 			s.EndEpoch()
 		}
 		b.ReportMetric(float64(b.N)*benchRows/b.Elapsed().Seconds()/1e6, "Mrows/s")
-		if b.N <= 1024 {
-			b.ReportMetric(float64(heap()-before)/float64(max(bag.Len(), 1)), "B/row")
-		}
 	})
 	for i := range batches {
 		bag.Add(&batches[i], &images[i], nil)

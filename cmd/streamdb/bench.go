@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/pprof"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,12 +42,9 @@ func nexmarkCommand() *cobra.Command {
 
 Each query runs alone, in an engine of its own on a temporary data directory, until all events are flushed.
 Events are those of all three kinds; CPU time is the whole process's, the generator included.`,
-		Args:         cobra.NoArgs,
-		SilenceUsage: true,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return o.run(ctx, c.OutOrStdout(), c.ErrOrStderr())
+			return o.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	f := c.Flags()

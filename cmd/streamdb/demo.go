@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -37,12 +36,9 @@ func demoCommand() *cobra.Command {
 		Short: "Show live answers over built-in streams, with a server to join",
 		Long: `Start a server, feed it an auction site's events and real flight records, and show the answers of
 continuous queries as they change. Join with psql on the line that is shown. Ctrl-C ends it.`,
-		Args:         cobra.NoArgs,
-		SilenceUsage: true,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return o.run(ctx, newScreen(c.OutOrStdout()))
+			return o.run(c.Context(), newScreen(c.OutOrStdout()))
 		},
 	}
 	f := c.Flags()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/streamdb/streamdb/connector/blackhole"
 	"github.com/streamdb/streamdb/internal/pgerr"
 )
 
@@ -31,10 +32,12 @@ func TestNexmark(t *testing.T) {
 			defer cancel()
 			o := Options{Events: 50_000, Backend: backend, Parallelism: 1 + i%2, CheckpointInterval: 20 * time.Millisecond,
 				MemoryStateLimit: 1 << 30, Dir: t.TempDir()}
+			before := blackhole.Total()
 			r, err := Nexmark(ctx, q, o)
 			if err != nil {
 				t.Fatal(err)
 			}
+			checkRows(t, q.Name, blackhole.Total()-before, o)
 			if r.Query != q.Name || r.Events != o.Events || r.WallSeconds <= 0 || r.CPUSeconds <= 0 {
 				t.Errorf("got %+v", r)
 			}
@@ -43,6 +46,22 @@ func TestNexmark(t *testing.T) {
 			}
 			checkJSON(t, r)
 		})
+	}
+}
+
+// checkRows compares what the sink was given with what is known of the
+// stream: 46 of 50 events are bids.
+func checkRows(t *testing.T, query string, rows int64, o Options) {
+	t.Helper()
+	switch bids := o.Events / 50 * 46; query {
+	case "q0", "q1":
+		if rows != bids {
+			t.Errorf("the sink got %d rows, there are %d bids", rows, bids)
+		}
+	default:
+		if rows == 0 || rows > 2*bids {
+			t.Errorf("the sink got %d rows of %d bids", rows, bids)
+		}
 	}
 }
 

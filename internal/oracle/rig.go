@@ -345,6 +345,20 @@ func (p *play) compareView(v *view, below bool) (doubt bool, err error) {
 	return warned, p.compareAdHoc(v, theirs)
 }
 
+// compareErrors looks for what PostgreSQL says of a view in streamdb.errors.
+func (p *play) compareErrors(v *view, theirs *answer) error {
+	ours, err := p.ours.do("SELECT job, sqlstate, message FROM streamdb.errors")
+	if err != nil {
+		return err
+	}
+	for _, row := range ours.rows {
+		if (row[0] == v.name || row[0] == "public."+v.name) && (row[1] == theirs.code || manyFail(v.q)) {
+			return nil
+		}
+	}
+	return p.fail("streamdb.errors "+theirs.code, v.name, "%s\nPostgreSQL: %s %s\nstreamdb.errors has %s %s: %q", v.q, theirs.code, theirs.message, ours.code, ours.message, ours.rows)
+}
+
 // compareAdHoc asks the view's query directly.
 func (p *play) compareAdHoc(v *view, theirs *answer) error {
 	ours, err := p.ours.do(v.q.String())

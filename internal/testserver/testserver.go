@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/streamdb/streamdb/engine"
+	_ "github.com/streamdb/streamdb/state/filesystem" // they make themselves known
+	_ "github.com/streamdb/streamdb/state/memory"
+	_ "github.com/streamdb/streamdb/state/pebble"
 	"github.com/streamdb/streamdb/wire"
 )
 
