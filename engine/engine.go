@@ -108,8 +108,8 @@ type Engine struct {
 	jobs    map[types.UUID]*job
 	rels    map[types.UUID]relation.Relation
 
-	lsn       types.LSN // after the newest cut; epoch loop only
-	timeline  uint64    // epoch loop only
+	lsn       types.LSN     // after the newest cut; epoch loop only
+	timeline  atomic.Uint64 // moved by the epoch loop only
 	manifest  atomic.Pointer[checkpoint.Manifest]
 	parts     partBook
 	ckpts     checkpointLog

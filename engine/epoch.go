@@ -40,12 +40,13 @@ type request struct {
 	// call runs between epochs.
 	call func() error
 
-	done    chan struct{}
-	epoch   types.Epoch
-	err     error
-	changes []catalog.Change
-	version types.Version
-	encoded *journal.Commit
+	done     chan struct{}
+	timeline uint64 // on which the commit was submitted
+	epoch    types.Epoch
+	err      error
+	changes  []catalog.Change
+	version  types.Version
+	encoded  *journal.Commit
 }
 
 func (r *request) finish(e types.Epoch, err error) {
@@ -91,7 +92,7 @@ func (en *Engine) submit(ctx context.Context, r *request) (types.Epoch, error) {
 // Commit makes a transaction durable and gives the epoch at which it is
 // visible. 40001 and 23505 as tablestore.Table.Check says.
 func (en *Engine) Commit(ctx context.Context, c *Commit) (types.Epoch, error) {
-	return en.submit(ctx, &request{commit: c})
+	return en.submit(ctx, &request{commit: c, timeline: en.timeline.Load()})
 }
 
 // DDL changes the catalog by what decide says over the newest version, and
@@ -266,6 +267,10 @@ func (en *Engine) decide(batch []*request, in *epochInput) []*request {
 }
 
 func (en *Engine) stageCommit(r *request, in *epochInput) error {
+	if r.timeline != en.timeline.Load() {
+		return pgerr.New(pgerr.SerializationFailure, "could not serialize access: the database was rolled back").
+			WithHint("Run the transaction again.")
+	}
 	for _, w := range r.commit.Tables {
 		t := en.tables[w.Table]
 		if t == nil || !tableStands(in.catalog, w.Table) {

@@ -84,12 +84,13 @@ func (en *Engine) restore(ctx context.Context, m *checkpoint.Manifest) error {
 		return err
 	}
 	info := types.EpochInfo{ID: 1, Now: en.now(), Catalog: cat.Version()}
-	en.timeline = 1
+	en.timeline.Store(1)
 	if m != nil {
 		if cat, err = catalog.Decode(m.Catalog); err != nil {
 			return err
 		}
-		info, en.timeline, en.lsn = m.Epoch, m.Timeline, m.LSN
+		info, en.lsn = m.Epoch, m.LSN
+		en.timeline.Store(m.Timeline)
 		en.manifest.Store(m)
 	}
 	en.cat.Store(cat)
@@ -184,7 +185,7 @@ func (en *Engine) voidTail(ctx context.Context) error {
 	for _, t := range en.tables {
 		t.Unstage()
 	}
-	lsn, err := en.journal.Append(ctx, &journal.Record{Kind: journal.KindTimeline, Timeline: &journal.Timeline{Number: en.timeline}})
+	lsn, err := en.journal.Append(ctx, &journal.Record{Kind: journal.KindTimeline, Timeline: &journal.Timeline{Number: en.timeline.Load()}})
 	if err != nil {
 		return err
 	}

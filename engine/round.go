@@ -164,7 +164,7 @@ func (en *Engine) checkpointDue() bool {
 // beginRound starts a round at the epoch about to be applied, so that no job
 // can pass it. Epoch loop only.
 func (en *Engine) beginRound(info types.EpochInfo) *round {
-	r := &round{en: en, info: info, lsn: en.lsn, timeline: en.timeline, started: en.cfg.Now(),
+	r := &round{en: en, info: info, lsn: en.lsn, timeline: en.timeline.Load(), started: en.cfg.Now(),
 		waiting: map[types.UUID]bool{}, tables: map[types.UUID][]state.Handle{},
 		done: make(chan struct{}), finished: make(chan struct{}), frozen: make(chan struct{})}
 	en.ckpts.mu.Lock()

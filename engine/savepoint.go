@@ -223,7 +223,7 @@ func (en *Engine) rollback(sp *checkpoint.Savepoint, cat *catalog.Catalog) error
 	en.sessions.abortAll(pgerr.New(pgerr.SerializationFailure, "could not serialize access: the database was rolled back to savepoint %q", sp.Name).
 		WithHint("Run the transaction again."))
 	en.saveForSubscribers()
-	t := &journal.Timeline{Number: en.timeline + 1, Epoch: before.ID + 1, Savepoint: sp.ID}
+	t := &journal.Timeline{Number: en.timeline.Load() + 1, Epoch: before.ID + 1, Savepoint: sp.ID}
 	lsn, err := en.journal.Append(en.ctx, &journal.Record{Kind: journal.KindTimeline, Timeline: t})
 	if err == nil {
 		err = en.journal.Sync(en.ctx)

@@ -142,9 +142,13 @@ func (u *subscription) tell(e types.Epoch) error {
 	return u.out.row([]int64{int64(e), 0}, nil, 0)
 }
 
+// errRolledBack ends following: the relation was replaced by a rollback.
+var errRolledBack = pgerr.New(pgerr.SerializationFailure, "the database was rolled back and the relation is no longer there")
+
 // follow sends the changes as they come.
 func (u *subscription) follow(ctx context.Context, w io.Writer) error {
 	for {
+		rolled := u.s.en.timelineChanged()
 		d, upper, err := u.cur.Poll()
 		if err != nil {
 			return err
@@ -172,6 +176,8 @@ func (u *subscription) follow(ctx context.Context, w io.Writer) error {
 		}
 		select {
 		case <-u.cur.Ready():
+		case <-rolled:
+			return errRolledBack
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -134,22 +134,38 @@ func errToTimestamp(s float64) error {
 	return pgerr.New(pgerr.DatetimeFieldOverflow, "timestamp out of range: \"%g\"", s)
 }
 
-// toChar is to_char of timestamps: NULL for ±infinity and for no pattern.
+// toChar is to_char of timestamps: NULL for ±infinity and for no pattern. A
+// pattern is taken apart once for all rows that follow with the same one, and
+// what shows nothing finer than a day is copied while the day is the same.
 func toChar(f *frame) {
 	a, pattern, o := f.args[0], f.args[1], &f.out
+	var format types.TimestampFormat
+	var err error
+	parsed, day, last := "", int64(math.MinInt64), types.Span{}
 	for _, r := range f.rows() {
-		b := pattern.Bytes(int(r))
-		if len(b) == 0 || !types.TimestampFinite(a.I64[r]) {
+		b, t := viewString(pattern.Bytes(int(r))), a.I64[r]
+		if len(b) == 0 || !types.TimestampFinite(t) {
 			f.setNull(int(r))
 			continue
 		}
-		start := len(o.Data)
-		var err error
-		if o.Data, err = types.FormatTimestamp(o.Data, a.I64[r], viewString(b)); err != nil {
+		if b != parsed {
+			err = format.Parse(b)
+			parsed, day = b, math.MinInt64
+		}
+		if err != nil {
 			f.fail(int(r), err)
 			continue
 		}
-		f.end(int(r), start)
+		start := len(o.Data)
+		if d := types.DayOf(t); d == day && format.Daily() {
+			o.Data = append(o.Data, o.Data[last.Off:last.Off+last.Len]...)
+		} else {
+			o.Data = format.Append(o.Data, t)
+			day, last = d, types.Span{Off: uint32(start), Len: uint32(len(o.Data) - start)}
+		}
+		if f.end(int(r), start); len(o.Data) == start { // taken back: too long
+			day = math.MinInt64
+		}
 	}
 }
 

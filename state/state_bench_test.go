@@ -275,3 +275,34 @@ func openAt(tb testing.TB, b state.Backend, dir string, h state.Handle) *state.S
 	}
 	return s
 }
+
+// BenchmarkCold updates random keys of a state five times its cache.
+func BenchmarkCold(b *testing.B) {
+	const keys = 1_000_000
+	dir := b.TempDir()
+	s, err := state.Open(context.Background(), pebble.New(), state.Spec{
+		NumGroups: types.KeyGroups, Groups: types.GroupRange{Hi: types.KeyGroups}, Tables: []state.TableSpec{aggSpec},
+		FS: vfs.Default, Dir: dir + "/scratch", Root: dir + "/root", CacheBytes: 16 << 20,
+	}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	fill(b, s, keys)
+	batches := keyBatches(512, keys)
+	slots, rows := make([]state.Slot, benchRows), make([][]byte, benchRows)
+	b.ResetTimer()
+	for i := 0; i < b.N; i++ {
+		if err := aggregate(s.Lines(0), &batches[i%512], slots, rows); err != nil {
+			b.Fatal(err)
+		}
+		if i%16 == 15 {
+			if err := s.EndEpoch(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.N)*benchRows/b.Elapsed().Seconds()/1e3, "Krows/s")
+	b.ReportMetric(float64(heap())/1e6, "MB")
+	b.Logf("%+v", s.Stats())
+}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"io"
 	"os"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -294,12 +295,7 @@ func FuzzCanonical(f *testing.F) {
 
 // FuzzHandle: what decodes encodes to a handle that decodes to the same.
 func FuzzHandle(f *testing.F) {
-	h := state.Handle{
-		Backend: "pebble", Format: 1, Epoch: 77, Groups: types.GroupRange{Lo: 3, Hi: 9}, NumGroups: 256,
-		Tables: []state.TableSpec{{Name: "a", Kind: state.KindLines, Width: 24}, {Name: "l", Kind: state.KindList, Redist: state.Union}},
-		Files:  []state.File{{Name: "x.sst", Bytes: 100, Sum: 5}}, Inline: []byte("inline"), Bytes: 1000, New: 10,
-	}
-	f.Add(state.AppendHandle(nil, &h))
+	f.Add(state.AppendHandle(nil, sampleHandle()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, _, err := state.DecodeHandle(b)
 		if err != nil {
@@ -311,4 +307,37 @@ func FuzzHandle(f *testing.F) {
 			t.Fatalf("%v: %+v, %+v", err, h, again)
 		}
 	})
+}
+
+func sampleHandle() *state.Handle {
+	return &state.Handle{
+		Backend: "pebble", Format: 1, Epoch: 77, Groups: types.GroupRange{Lo: 3, Hi: 9}, NumGroups: 256,
+		Tables: []state.TableSpec{{Name: "a", Kind: state.KindLines, Width: 24}, {Name: "l", Kind: state.KindList, Redist: state.Union}},
+		Files:  []state.File{{Name: "x.sst", Bytes: 100, Sum: 5}}, Inline: []byte("inline"), Bytes: 1000, New: 10,
+	}
+}
+
+func TestGoldenHandle(t *testing.T) {
+	const path = "testdata/handle-v1"
+	got := state.AppendHandle(nil, sampleHandle())
+	if *rewrite {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("the format changed without a new version")
+	}
+	h, rest, err := state.DecodeHandle(want)
+	if err != nil || len(rest) != 0 || !reflect.DeepEqual(&h, sampleHandle()) {
+		t.Errorf("%v: %+v", err, h)
+	}
+	want[0]++
+	if _, _, err := state.DecodeHandle(want); pgerr.CodeOf(err) != pgerr.FeatureNotSupported {
+		t.Errorf("newer version: %v", err)
+	}
 }

@@ -35,7 +35,17 @@ const (
 	tokDay
 	tokDy
 	tokAM
+	tokText // not a field: text as it is
 )
+
+// withinDay reports whether a field may differ within a day.
+func (t formatToken) withinDay() bool {
+	switch t {
+	case tokHH24, tokHH12, tokMI, tokSS, tokMS, tokUS, tokAM:
+		return true
+	}
+	return false
+}
 
 // formatTokens are the patterns, longest first where one begins another.
 // Names come in three cases, which the output follows.
@@ -72,16 +82,41 @@ func FormatTimestamp(dst []byte, t int64, pattern string) ([]byte, error) {
 	if !TimestampFinite(t) {
 		return dst, nil
 	}
-	var f formatter
-	f.set(t)
+	var f TimestampFormat
+	if err := f.Parse(pattern); err != nil {
+		return dst, err
+	}
+	return f.Append(dst, t), nil
+}
+
+// TimestampFormat is a pattern of to_char taken apart, to be used for many
+// timestamps. The zero value is the empty pattern.
+type TimestampFormat struct {
+	few   [16]formatStep // the first steps
+	more  []formatStep   // the others
+	n     int
+	daily bool
+}
+
+// formatStep appends a field, or text as it is (tokText).
+type formatStep struct {
+	tok  formatToken
+	fill bool
+	text string // of the pattern
+}
+
+// Parse takes a pattern apart, as FormatTimestamp describes them. The pattern
+// must stay as it is while the format is used.
+func (f *TimestampFormat) Parse(pattern string) error {
+	f.n, f.more, f.daily = 0, f.more[:0], true
 	for pattern != "" {
 		c := pattern[0]
-		if c == '"' {
-			dst, pattern = appendQuoted(dst, pattern[1:])
+		switch {
+		case c == '"':
+			pattern = f.quoted(pattern[1:])
 			continue
-		}
-		if !isLetter(c | 0x20) {
-			dst = append(dst, c)
+		case !isLetter(c | 0x20):
+			f.literal(pattern[:1])
 			pattern = pattern[1:]
 			continue
 		}
@@ -91,16 +126,69 @@ func FormatTimestamp(dst []byte, t int64, pattern string) ([]byte, error) {
 		}
 		tok, text, ok := matchToken(rest)
 		if !ok {
-			return dst, errPattern(pattern)
+			return errPattern(pattern)
 		}
 		rest = rest[len(text):]
 		if len(rest) >= 2 && (strings.EqualFold(rest[:2], "TH") || rest[:2] == "SP" || rest[:2] == "TM") {
-			return dst, errPattern(rest)
+			return errPattern(rest)
 		}
-		dst = f.append(dst, tok, text, fill)
+		f.daily = f.daily && !tok.withinDay()
+		f.add(formatStep{tok, fill, text})
 		pattern = rest
 	}
-	return dst, nil
+	return nil
+}
+
+func (f *TimestampFormat) add(s formatStep) {
+	if f.n < len(f.few) {
+		f.few[f.n] = s
+	} else {
+		f.more = append(f.more, s)
+	}
+	f.n++
+}
+
+func (f *TimestampFormat) literal(s string) {
+	if s != "" {
+		f.add(formatStep{tok: tokText, text: s})
+	}
+}
+
+// quoted takes text up to the closing quote, a backslash taking the next
+// character as it is, and gives what follows.
+func (f *TimestampFormat) quoted(s string) string {
+	i := 0
+	for i < len(s) && s[i] != '"' {
+		if s[i] == '\\' && i+1 < len(s) {
+			f.literal(s[:i])
+			s, i = s[i+1:], 0
+		}
+		i++
+	}
+	f.literal(s[:i])
+	return s[min(i+1, len(s)):]
+}
+
+// Daily reports whether all instants of a day look the same.
+func (f *TimestampFormat) Daily() bool { return f.daily }
+
+// Append appends a finite timestamp.
+func (f *TimestampFormat) Append(dst []byte, t int64) []byte {
+	var x formatter
+	x.set(t)
+	for i := range min(f.n, len(f.few)) {
+		dst = x.step(dst, &f.few[i])
+	}
+	for i := range f.more {
+		dst = x.step(dst, &f.more[i])
+	}
+	return dst
+}
+
+// DayOf gives the number of a timestamp's day, 2000-01-01 being 0.
+func DayOf(t int64) int64 {
+	day, _ := floorDiv(t, microsPerDay)
+	return day
 }
 
 func errPattern(pattern string) error {
@@ -110,22 +198,6 @@ func errPattern(pattern string) error {
 	}
 	return pgerr.Unsupported("format pattern \"%s\"", pattern[:i]).
 		WithHint("Put text that is to appear as it is in double quotes.")
-}
-
-// appendQuoted copies up to the closing quote, a backslash taking the next
-// character as it is.
-func appendQuoted(dst []byte, s string) ([]byte, string) {
-	for s != "" && s[0] != '"' {
-		if s[0] == '\\' && len(s) > 1 {
-			s = s[1:]
-		}
-		dst = append(dst, s[0])
-		s = s[1:]
-	}
-	if s != "" {
-		s = s[1:]
-	}
-	return dst, s
 }
 
 func matchToken(s string) (formatToken, string, bool) {
@@ -152,6 +224,13 @@ type formatter struct {
 func (f *formatter) set(t int64) {
 	f.days, f.tod = floorDiv(t, microsPerDay)
 	f.year, f.month, f.day = CivilFromDays(f.days)
+}
+
+func (f *formatter) step(dst []byte, s *formatStep) []byte {
+	if s.tok == tokText {
+		return append(dst, s.text...)
+	}
+	return f.append(dst, s.tok, s.text, s.fill)
 }
 
 func (f *formatter) append(dst []byte, tok formatToken, text string, fill bool) []byte {

@@ -39,7 +39,7 @@ var setup = []string{
 	"CREATE MATERIALIZED VIEW grand AS SELECT sum(total) AS total, sum(n) AS n FROM per_branch",
 	"CREATE MATERIALIZED VIEW mirror WITH (state_backend = 'filesystem') AS SELECT id, branch, balance FROM accounts WHERE balance <> 0",
 	"CREATE MATERIALIZED VIEW mirrored WITH (parallelism = 2, state_backend = 'memory') AS SELECT branch, sum(balance) AS total FROM mirror GROUP BY branch",
-	"CREATE MATERIALIZED VIEW both AS SELECT p.branch, p.total AS a, m.total AS b FROM per_branch p JOIN mirrored m ON p.branch = m.branch",
+	"CREATE MATERIALIZED VIEW pairs AS SELECT p.branch, p.total AS a, m.total AS b FROM per_branch p JOIN mirrored m ON p.branch = m.branch",
 	"CREATE MATERIALIZED VIEW writers WITH (parallelism = 3) AS SELECT writer, max(seq) AS seq, count(*) AS n FROM ledger GROUP BY writer",
 	// Jobs that must not disturb the others.
 	"CREATE SOURCE mix_bids WITH (connector = 'nexmark', type = 'bid', rate = 500, seed = 7)",
@@ -58,8 +58,8 @@ var sums = []string{
 	"SELECT sum(total) AS total FROM per_branch",
 	"SELECT sum(balance) AS total FROM mirror",
 	"SELECT sum(total) AS total FROM mirrored",
-	"SELECT sum(a) AS total FROM both",
-	"SELECT sum(b) AS total FROM both",
+	"SELECT sum(a) AS total FROM pairs",
+	"SELECT sum(b) AS total FROM pairs",
 }
 
 type bank struct {

@@ -295,7 +295,7 @@ func (m *maker) value(t sqlType, depth int) *expr {
 		}
 	}
 	if depth <= -2 {
-		return m.literal(t)
+		return m.last(t)
 	}
 	for range 8 {
 		if p := m.choose(byType[t]); p != nil {
@@ -306,6 +306,20 @@ func (m *maker) value(t sqlType, depth int) *expr {
 	}
 	if l := m.leaf(t); l != nil {
 		return l
+	}
+	return m.last(t)
+}
+
+// last is the simplest expression where there is no column of the type: a
+// literal, but a condition on some column, as PostgreSQL computes constant
+// conditions while it plans.
+func (m *maker) last(t sqlType) *expr {
+	if t == boolean {
+		for _, i := range m.r.Perm(len(allTypes)) {
+			if l := m.leaf(allTypes[i]); l != nil {
+				return node(boolean, "is null", pick(m.r, "(%s IS NULL)", "(%s IS NOT NULL)"), l)
+			}
+		}
 	}
 	return m.literal(t)
 }

@@ -19,6 +19,7 @@ var (
 	flagSeed  = flag.Uint64("oracle.seed", 0, "seed; 0: from the clock")
 	flagRound = flag.Int("oracle.round", -1, "replay this round only")
 	flagMix   = flag.Bool("oracle.mix", true, "let a slow, a suspended and an over-limit job run beside those under test")
+	flagTime  = flag.Duration("oracle.shrink", 40*time.Second, "how long to make a failing case smaller")
 	flagKeep  = flag.Int("oracle.failures", 3, "stop after so many failures")
 )
 
@@ -79,7 +80,7 @@ func startServer(t *testing.T, r *rig) {
 	if r.server != nil {
 		r.server.Kill()
 	}
-	r.server = testserver.StartProcess(t, testserver.Options{CheckpointInterval: time.Second})
+	r.server = testserver.StartProcess(t, testserver.Options{CheckpointInterval: time.Second, ReadTimeout: 8 * time.Second})
 	if err := r.connect(); err != nil {
 		t.Fatal(err)
 	}
@@ -90,14 +91,17 @@ func startServer(t *testing.T, r *rig) {
 	}
 }
 
-const shrinkTime = 40 * time.Second
-
 // report shows a failure in its smallest form, and how to see it again.
 func report(t *testing.T, r *rig, s *scenario, f *failure, seed uint64, n int) {
 	t.Helper()
 	real := r.counts
 	r.counts = newCounts()
 	defer func() { r.counts = real }()
+	if *flagTime == 0 {
+		t.Errorf("round %d, step %d: %s\nreplay: go test ./internal/oracle -run TestOracle -oracle.seed=%d -oracle.round=%d", n, f.step, f.Error(), seed, n)
+		startServer(t, r)
+		return
+	}
 	startServer(t, r)
 	small, last := shrink(s, f, func(c *scenario) *failure {
 		err := r.run(c)
@@ -109,7 +113,7 @@ func report(t *testing.T, r *rig, s *scenario, f *failure, seed uint64, n int) {
 			startServer(t, r)
 		}
 		return f
-	}, time.Now().Add(shrinkTime))
+	}, time.Now().Add(*flagTime))
 	t.Errorf("round %d: %s\n\nsmallest case:\n%s\nreplay: go test ./internal/oracle -run TestOracle -oracle.seed=%d -oracle.round=%d",
 		n, last.Error(), small, seed, n)
 	startServer(t, r)

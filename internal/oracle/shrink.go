@@ -69,6 +69,9 @@ func (s *scenario) edit(i int) bool {
 			if st.kind == stepCreate {
 				s.steps = slices.DeleteFunc(s.steps, func(o *step) bool { return o.view == st.view })
 			}
+			if st.kind == stepSavepoint || st.kind == stepRollback {
+				s.pair(k, st.kind)
+			}
 			return true
 		}
 	}
@@ -84,6 +87,25 @@ func (s *scenario) edit(i int) bool {
 		}
 	}
 	return false
+}
+
+// pair removes the other one of a savepoint and its rollback: of the one that
+// stood at k.
+func (s *scenario) pair(k int, gone stepKind) {
+	if gone == stepSavepoint {
+		for i := k; i < len(s.steps); i++ {
+			if s.steps[i].kind == stepRollback {
+				s.steps = slices.Delete(s.steps, i, i+1)
+				return
+			}
+		}
+	}
+	for i := k - 1; i >= 0 && gone == stepRollback; i-- {
+		if s.steps[i].kind == stepSavepoint {
+			s.steps = slices.Delete(s.steps, i, i+1)
+			return
+		}
+	}
 }
 
 // editor counts down to the edit that is wanted.

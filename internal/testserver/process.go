@@ -46,6 +46,7 @@ func child() error {
 	fs.StringVar(&opts.Dir, "dir", "", "data directory")
 	fs.StringVar(&opts.WorkDir, "workdir", ".", "where relative paths start")
 	fs.DurationVar(&opts.CheckpointInterval, "checkpoint-interval", 0, "")
+	fs.DurationVar(&opts.ReadTimeout, "read-timeout", 0, "")
 	addr := fs.String("listen", "127.0.0.1:0", "")
 	if err := fs.Parse(os.Args[1:]); err != nil {
 		return err
@@ -101,13 +102,14 @@ func StartProcess(t testing.TB, opts Options) *Process {
 	return p
 }
 
-// Begin starts the child and does not wait until it listens; Wait does.
+// begin starts the child and gives what it prints.
 func (p *Process) begin() (*bufio.Reader, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-dir", p.opts.Dir, "-listen", p.addr, "-checkpoint-interval", p.opts.CheckpointInterval.String()}
+	args := []string{"-dir", p.opts.Dir, "-listen", p.addr, "-checkpoint-interval", p.opts.CheckpointInterval.String(),
+		"-read-timeout", p.opts.ReadTimeout.String()}
 	if p.opts.WorkDir != "" {
 		args = append(args, "-workdir", p.opts.WorkDir)
 	}

@@ -28,6 +28,7 @@ type Options struct {
 	WorkDir string // where relative paths of connectors start
 	// CheckpointInterval is as engine.Config has it.
 	CheckpointInterval time.Duration
+	ReadTimeout        time.Duration // likewise
 	MaxConnections     int
 	// Config, if not nil, may change the engine's configuration. A child
 	// process does not see it.
@@ -65,6 +66,7 @@ func config(opts Options) engine.Config {
 	}
 	cfg := engine.Config{
 		Dir: opts.Dir, WorkDir: opts.WorkDir, CheckpointInterval: opts.CheckpointInterval,
+		ReadTimeout: opts.ReadTimeout,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if opts.Config != nil {
