@@ -161,42 +161,22 @@ func (s *Store) canonical(ctx context.Context, m *Manifest, dir string) (*Manife
 	return &out, nil
 }
 
-// Adopt makes the states of a savepoint available under Root, under names of
-// epoch e, and gives its manifest with these handles. The savepoint stays.
+// Adopt makes the states of a savepoint available under Root, durably, under
+// names of epoch e, and gives its manifest with these handles. The savepoint
+// stays.
 func (s *Store) Adopt(sp *Savepoint, e types.Epoch) (*Manifest, error) {
 	out := *sp.Manifest
 	out.Tables, out.Parts = nil, nil
-	root := s.SavepointRoot(sp.ID)
 	n := 0
-	adopt := func(owner types.UUID, hs []state.Handle) ([]state.Handle, error) {
-		to := slices.Clone(hs)
-		for i := range to {
-			to[i].Files = slices.Clone(to[i].Files)
-			for k := range to[i].Files {
-				n++
-				name := s.Prefix(owner, e) + "-sp" + strconv.Itoa(n)
-				if _, err := s.Dest(owner, e); err != nil {
-					return nil, err
-				}
-				from := s.fs.PathJoin(root, to[i].Files[k].Name)
-				to[i].Files[k].Name = name
-				_ = s.fs.Remove(s.fs.PathJoin(s.dir, name)) // left by an attempt that a crash ended
-				if err := vfs.LinkOrCopy(s.fs, from, s.fs.PathJoin(s.dir, name)); err != nil {
-					return nil, ioErr(err, "could not copy %q", from)
-				}
-			}
-		}
-		return to, nil
-	}
 	for _, t := range sp.Manifest.Tables {
-		hs, err := adopt(t.ID, t.States)
+		hs, err := s.adopt(sp, t.ID, e, t.States, &n)
 		if err != nil {
 			return nil, err
 		}
 		out.Tables = append(out.Tables, Table{ID: t.ID, States: hs})
 	}
 	for _, p := range sp.Manifest.Parts {
-		hs, err := adopt(p.Job, p.States)
+		hs, err := s.adopt(sp, p.Job, e, p.States, &n)
 		if err != nil {
 			return nil, err
 		}
@@ -204,6 +184,32 @@ func (s *Store) Adopt(sp *Savepoint, e types.Epoch) (*Manifest, error) {
 		out.Parts = append(out.Parts, p)
 	}
 	return &out, nil
+}
+
+// adopt links the files of one owner's handles; n numbers them.
+func (s *Store) adopt(sp *Savepoint, owner types.UUID, e types.Epoch, hs []state.Handle, n *int) ([]state.Handle, error) {
+	if len(hs) == 0 {
+		return nil, nil
+	}
+	d, err := s.Dest(owner, e)
+	if err != nil {
+		return nil, err
+	}
+	to := slices.Clone(hs)
+	for i := range to {
+		to[i].Files = slices.Clone(to[i].Files)
+		for k := range to[i].Files {
+			*n++
+			from := s.fs.PathJoin(s.SavepointRoot(sp.ID), to[i].Files[k].Name)
+			name := d.Prefix + "-sp" + strconv.Itoa(*n)
+			to[i].Files[k].Name = name
+			_ = s.fs.Remove(s.fs.PathJoin(s.dir, name)) // left by an attempt that a crash ended
+			if err := vfs.LinkOrCopy(s.fs, from, s.fs.PathJoin(s.dir, name)); err != nil {
+				return nil, ioErr(err, "could not copy %q", from)
+			}
+		}
+	}
+	return to, syncDir(s.fs, s.fs.PathJoin(s.dir, stateDir, owner.String()))
 }
 
 // DropSavepoint removes a savepoint for good.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/checkpoint"
@@ -75,36 +76,76 @@ func (en *Engine) Alter(ctx context.Context, id types.UUID, parallelism int, bac
 	if err != nil {
 		return err
 	}
-	return j.do(ctx, func(context.Context) error {
-		part, err := j.quiesce(j.ctx)
-		if err != nil {
-			return err
+	if s := j.Status(); s.State == "failed" {
+		return pgerr.New(pgerr.ObjectNotInPrerequisite, "job %q has failed", j.name).WithHint("Drop it, or resume it.")
+	}
+	err = en.update(ctx, id, func(o *catalog.Object) error {
+		if parallelism > o.NumGroups {
+			return pgerr.New(pgerr.InvalidParameterValue, "parallelism %d is more than the job's %d key groups", parallelism, o.NumGroups)
 		}
-		// From here on the old dataflow is over; what fails is answered by
-		// going on from the part with whatever settings hold.
-		alterErr := en.update(ctx, id, func(o *catalog.Object) error {
-			if parallelism > 0 {
-				if parallelism > o.NumGroups {
-					return pgerr.New(pgerr.InvalidParameterValue, "parallelism %d is more than the job's %d key groups", parallelism, o.NumGroups)
-				}
-				o.Parallelism = parallelism
-			}
-			if backend != "" {
-				o.Backend = backend
-			}
-			return nil
-		})
-		j.ex.Stop()
-		if j.rel != nil {
-			j.rel.CloseParts()
+		if parallelism > 0 {
+			o.Parallelism = parallelism
 		}
-		if err := j.startExec(part); err != nil {
-			return err
+		if backend != "" {
+			o.Backend = backend
 		}
-		j.redirty.Store(true)
-		return alterErr
+		return nil
 	})
+	if err != nil || j.Status().State == "suspended" {
+		return err // RESUME takes it over
+	}
+	return j.do(ctx, func(context.Context) error { return j.rescale() })
 }
+
+// placement is what a dataflow was started with.
+type placement struct {
+	parallelism int
+	backend     string
+}
+
+func placementOf(o *catalog.Object) placement { return placement{o.Parallelism, o.Backend} }
+
+// reconcile makes the job what its object says: an ALTER that recovery has
+// replayed, or whose statement did not live to see it done. Driver only.
+func (j *job) reconcile() error {
+	o := j.obj.Load()
+	if o.Status == catalog.Suspended {
+		return j.suspend()
+	}
+	if placementOf(o) == j.runs || time.Now().Before(j.retry) {
+		return nil
+	}
+	err := j.rescale()
+	if err != nil && j.exec.Load() != nil && j.ex.Err() == nil && j.ctx.Err() == nil { // its state could not be saved
+		j.retry = time.Now().Add(placementRetry)
+		j.ckptFailed(err)
+		return nil
+	}
+	return err
+}
+
+// rescale starts the dataflow anew with the settings of the object, from its
+// state at the end of an epoch. If that can not be saved, the dataflow goes on
+// as it is. Driver only.
+func (j *job) rescale() error {
+	if placementOf(j.obj.Load()) == j.runs {
+		return nil
+	}
+	part, err := j.quiesce(j.ctx)
+	if err != nil {
+		return err
+	}
+	j.ex.Stop()
+	j.exec.Store(nil)
+	if j.rel != nil {
+		j.rel.CloseParts()
+	}
+	j.redirty.Store(true)
+	return j.startExec(part)
+}
+
+// placementRetry is how long a job that could not be moved waits.
+const placementRetry = time.Second
 
 // Suspend stops a job and keeps its state for Resume.
 func (en *Engine) Suspend(ctx context.Context, id types.UUID) error {
@@ -119,18 +160,7 @@ func (en *Engine) Suspend(ctx context.Context, id types.UUID) error {
 		return pgerr.New(pgerr.ObjectNotInPrerequisite, "%q can not be suspended while it is %s", j.name, s.State).
 			WithHint("SHOW JOBS tells its progress.")
 	}
-	err = j.do(ctx, func(context.Context) error {
-		part, err := j.quiesce(j.ctx)
-		if err != nil {
-			return err
-		}
-		if part.Positions, err = j.heldPositions(part); err != nil {
-			return err
-		}
-		en.parts.put(part)
-		return errSuspended
-	})
-	if err != nil {
+	if err = j.do(ctx, func(context.Context) error { return j.suspend() }); err != nil {
 		return err
 	}
 	j.wg.Wait() // the driver has ended: no checkpoint waits for it
@@ -139,6 +169,19 @@ func (en *Engine) Suspend(ctx context.Context, id types.UUID) error {
 	}
 	_, err = en.Checkpoint(ctx)
 	return err
+}
+
+// suspend saves the job's part; errSuspended then ends its driver. Driver only.
+func (j *job) suspend() error {
+	part, err := j.quiesce(j.ctx)
+	if err != nil {
+		return err
+	}
+	if part.Positions, err = j.heldPositions(part); err != nil {
+		return err
+	}
+	j.en.parts.put(part)
+	return errSuspended
 }
 
 // errSuspended ends a driver that was told to stop with its part saved.
@@ -170,20 +213,15 @@ func (en *Engine) Resume(ctx context.Context, id types.UUID) error {
 	default:
 		return pgerr.New(pgerr.ObjectNotInPrerequisite, "%q is not suspended", j.name)
 	}
+	// The epoch that makes it ready starts the job (changeJob).
 	if err := en.update(ctx, id, func(o *catalog.Object) error { o.Status = catalog.Ready; return nil }); err != nil {
 		return err
 	}
-	j.stop()
-	j.restart(en.parts.get(id))
-	return en.WaitReady(ctx, id)
-}
-
-// restart runs a stopped driver again.
-func (j *job) restart(part *checkpoint.Part) {
-	j.ctx, j.cancel = context.WithCancelCause(j.en.ctx)
-	j.setState("creating", nil)
-	if j.rel != nil {
-		j.rel.Heal() // readers wait again
+	if err := en.WaitReady(ctx, id); err != nil || j.rel != nil {
+		return err
 	}
-	j.start(part)
+	// A sink can go on from its part only while its inputs keep the changes
+	// since: a recovery must not need to do it again.
+	_, err = en.Checkpoint(ctx)
+	return err
 }

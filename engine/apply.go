@@ -27,13 +27,37 @@ func (en *Engine) applyChange(c catalog.Change, in *epochInput) error {
 		return nil
 	}
 	if j := en.jobs[o.ID]; j != nil {
-		j.obj.Store(o)
-		return nil
+		return en.changeJob(j, o)
 	}
 	if en.rels[o.ID] != nil || en.sources[o.ID] != nil {
 		return nil
 	}
 	return en.addObject(o, in.info.ID, nil)
+}
+
+// changeJob gives a job its new settings: a running one takes them over by
+// itself; one that has ended and shall run starts again.
+func (en *Engine) changeJob(j *job, o *catalog.Object) error {
+	j.obj.Store(o)
+	if s := j.Status().State; o.Status == catalog.Suspended || s != "suspended" && s != "failed" {
+		j.signal()
+		return nil
+	}
+	j.stop()
+	j.closeSink()
+	n, err := en.newJob(o)
+	if err != nil {
+		return err
+	}
+	n.rel, n.tokens = j.rel, j.tokens
+	if n.rel != nil {
+		n.rel.Heal() // readers wait again
+	}
+	en.mu.Lock()
+	en.jobs[o.ID] = n
+	en.mu.Unlock()
+	n.start(en.parts.get(o.ID))
+	return nil
 }
 
 // addObject opens an object as of the end of epoch e, with the content that a
@@ -255,9 +279,9 @@ func (en *Engine) removeObject(id types.UUID) {
 		r.answered(id)
 	}
 	closeRelation(rel)
-	en.wg.Add(1)
+	en.removals.Add(1)
 	go func() {
-		defer en.wg.Done()
+		defer en.removals.Done()
 		if j != nil {
 			j.stop()
 			j.closeSink()
@@ -266,6 +290,7 @@ func (en *Engine) removeObject(id types.UUID) {
 			h.close()
 		}
 		if t != nil {
+			en.uploads.Wait()
 			if err := t.Close(); err != nil {
 				en.log.Error("closing a dropped table", "err", err)
 			}

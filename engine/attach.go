@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/checkpoint"
@@ -171,10 +172,7 @@ func (j *job) cursor(i int, from types.Epoch) (cur relation.Cursor, err error) {
 func (j *job) attachNow() (c types.EpochInfo, snaps []relation.Snapshot, err error) {
 	at := types.Epoch(0)
 	for i, in := range j.inputs {
-		if err := waitReadable(j.ctx, in.rel); err != nil {
-			return c, nil, err
-		}
-		if in.cur, err = j.cursor(i, relation.Now); err != nil {
+		if in.cur, err = j.firstCursor(i); err != nil {
 			return c, nil, err
 		}
 		at = max(at, in.cur.Position())
@@ -196,6 +194,33 @@ func (j *job) attachNow() (c types.EpochInfo, snaps []relation.Snapshot, err err
 	}
 	return types.EpochInfo{ID: at, Now: j.en.closed.Load().Now}, snaps, nil
 }
+
+// firstCursor attaches to input i at its newest epoch. A view that is being
+// built, stands still or has failed is waited for; meanwhile whoever waits for
+// this job to stand at its inputs is let go: it has no place to keep yet.
+func (j *job) firstCursor(i int) (relation.Cursor, error) {
+	rel := j.inputs[i].rel
+	for {
+		cur, err := j.cursor(i, relation.Now)
+		if err == nil {
+			if err = rel.Wait(j.ctx, cur.Position()); err == nil {
+				return cur, nil
+			}
+			cur.Close()
+		} else if !errors.Is(err, relation.ErrDetached) {
+			return nil, err
+		}
+		j.isAttached()
+		select {
+		case <-time.After(inputRetry):
+		case <-j.ctx.Done():
+			return nil, context.Cause(j.ctx)
+		}
+	}
+}
+
+// inputRetry is the time between two looks at an input that is not readable.
+const inputRetry = 5 * time.Millisecond
 
 // waitReadable waits until a relation has a first content.
 func waitReadable(ctx context.Context, r relation.Relation) error {

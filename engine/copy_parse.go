@@ -252,6 +252,9 @@ func (p *copyParser) nextBinary() ([]copyField, error) {
 	}
 	var b [4]byte
 	if _, err := io.ReadFull(p.r, b[:2]); err != nil {
+		if errors.Is(err, io.EOF) { // without the trailer, which PostgreSQL takes too
+			return nil, io.EOF
+		}
 		return nil, unexpectedEnd(err)
 	}
 	n := int16(binary.BigEndian.Uint16(b[:2]))

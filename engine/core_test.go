@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/planner"
 	"github.com/streamdb/streamdb/sql"
@@ -23,6 +25,8 @@ import (
 type core struct {
 	t   *testing.T
 	dir string
+	fs  vfs.FS // nil: the operating system's
+	cfg func(*Config)
 	en  *Engine
 }
 
@@ -39,7 +43,11 @@ func (c *core) open() {
 	if testing.Verbose() {
 		lg = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	en, err := Open(context.Background(), Config{Dir: c.dir, CheckpointInterval: -1, Logger: lg, WorkDir: c.dir})
+	cfg := Config{Dir: c.dir, FS: c.fs, CheckpointInterval: -1, Logger: lg, WorkDir: c.dir}
+	if c.cfg != nil {
+		c.cfg(&cfg)
+	}
+	en, err := Open(context.Background(), cfg)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -22,6 +22,9 @@ func (s *session) executeWrite(ctx context.Context, p *prepared, params []types.
 	if err != nil {
 		return nil, err
 	}
+	if !slices.Equal(w.fields, p.fields) {
+		return nil, errResultType
+	}
 	s.notices(w.notices)
 	s.retryable(w, run)
 	if w.fields == nil {
@@ -54,16 +57,20 @@ func (s *session) retryable(w *written, run func(context.Context) (*written, err
 func (s *session) write1(ctx context.Context, p *prepared, params []types.Datum) (*written, error) {
 	switch n := p.st.stmt.(type) {
 	case *sql.Insert:
-		return s.insert(ctx, n, p.params, params)
+		return s.insert(ctx, p, n, params)
 	case *sql.Update:
-		return s.update(ctx, n, p.params, params)
+		return s.update(ctx, p, n, params)
 	case *sql.Delete:
-		return s.delete(ctx, n, p.params, params)
+		return s.delete(ctx, p, n, params)
 	case *sql.Truncate:
 		return s.truncate(ctx, n)
 	}
 	return nil, pgerr.Internal("no execution of %T", p.st.stmt)
 }
+
+// replan reports whether a writing statement has to be planned for this
+// execution: its parameters have values now, or the catalog has changed.
+func (s *session) replan(p *prepared) bool { return len(p.params) > 0 || s.stale(p) }
 
 // written is what a writing statement did: how many rows of one table, and
 // what RETURNING gives of them.
@@ -172,10 +179,13 @@ func typesOf(es []expr.Expr) []types.Type {
 }
 
 // insert runs INSERT.
-func (s *session) insert(ctx context.Context, n *sql.Insert, pts []types.Type, params []types.Datum) (*written, error) {
-	plan, err := planner.PlanInsert(s.env(pts, params), n)
-	if err != nil {
-		return nil, err
+func (s *session) insert(ctx context.Context, p *prepared, n *sql.Insert, params []types.Datum) (*written, error) {
+	plan := p.insert
+	if s.replan(p) {
+		var err error
+		if plan, err = planner.PlanInsert(s.env(p.params, params), n); err != nil {
+			return nil, err
+		}
 	}
 	w, err := s.startWrite("INSERT", plan.Table, plan.Returning, plan.Fields)
 	if err != nil {
@@ -449,10 +459,13 @@ func (m *matcher) take(c *types.Chunk) error {
 }
 
 // update runs UPDATE.
-func (s *session) update(ctx context.Context, n *sql.Update, pts []types.Type, params []types.Datum) (*written, error) {
-	plan, err := planner.PlanUpdate(s.env(pts, params), n)
-	if err != nil {
-		return nil, err
+func (s *session) update(ctx context.Context, p *prepared, n *sql.Update, params []types.Datum) (*written, error) {
+	plan := p.update
+	if s.replan(p) {
+		var err error
+		if plan, err = planner.PlanUpdate(s.env(p.params, params), n); err != nil {
+			return nil, err
+		}
 	}
 	w, err := s.startWrite("UPDATE", plan.Table, plan.Returning, plan.Fields)
 	if err != nil {
@@ -520,10 +533,13 @@ func setsKey(p *planner.UpdatePlan) bool {
 }
 
 // delete runs DELETE.
-func (s *session) delete(ctx context.Context, n *sql.Delete, pts []types.Type, params []types.Datum) (*written, error) {
-	plan, err := planner.PlanDelete(s.env(pts, params), n)
-	if err != nil {
-		return nil, err
+func (s *session) delete(ctx context.Context, p *prepared, n *sql.Delete, params []types.Datum) (*written, error) {
+	plan := p.delete
+	if s.replan(p) {
+		var err error
+		if plan, err = planner.PlanDelete(s.env(p.params, params), n); err != nil {
+			return nil, err
+		}
 	}
 	w, err := s.startWrite("DELETE", plan.Table, plan.Returning, plan.Fields)
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,6 +99,9 @@ type Engine struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // background goroutines
+	// uploads are those of tables under way, removals the endings of dropped
+	// objects: what both hold must not be opened anew meanwhile.
+	uploads, removals sync.WaitGroup
 
 	reqs chan *request
 	kick chan struct{} // wakes the epoch loop: a source has something, or a consumer moved
@@ -121,6 +126,7 @@ type Engine struct {
 	unlimited atomic.Int32 // >0: a savepoint is being made, the memory backend's limit does not hold
 	subs      subscriberBook
 	nextRound time.Time
+	full      bool // the disk was full at the last epoch; epoch loop only
 }
 
 // pg2000 is the origin of types.Micros in Unix microseconds.
@@ -153,7 +159,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 }
 
 func (en *Engine) open(ctx context.Context) error {
-	if err := en.fs.MkdirAll(en.cfg.Dir, 0o700); err != nil {
+	if err := makeDir(en.fs, en.cfg.Dir); err != nil {
 		return pgerr.Wrap(err, pgerr.IOError, "could not create data directory %q", en.cfg.Dir)
 	}
 	lock, err := en.fs.Lock(en.path("LOCK"))
@@ -180,10 +186,41 @@ func (en *Engine) open(ctx context.Context) error {
 	if m != nil {
 		opts.Durable = m.LSN // a journal that ends before it has lost something
 	}
-	if en.journal, err = journal.Open(en.path("journal"), en.fs, opts); err != nil {
+	log, err := journal.Open(en.path("journal"), en.fs, opts)
+	if err != nil {
 		return err
 	}
+	en.journal = log
 	return en.recover(ctx, m)
+}
+
+// makeDir makes a folder and those above it, durably.
+func makeDir(fs vfs.FS, dir string) error {
+	var missing []string
+	for d := dir; ; {
+		if _, err := fs.Stat(d); err == nil || !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		missing = append(missing, d)
+		up := fs.PathDir(d)
+		if up == d || up == "." {
+			break
+		}
+		d = up
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range missing {
+		f, err := fs.OpenDir(fs.PathDir(d))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (en *Engine) path(elem ...string) string {
@@ -224,23 +261,31 @@ func (en *Engine) closeAll() {
 	}
 }
 
-// closeObjects ends all jobs, sources and tables. Nothing else may run.
+// closeObjects ends all jobs, sources and tables, and waits for those that
+// DROP is ending. Nothing that changes objects may run.
 func (en *Engine) closeObjects() {
-	for id, j := range en.jobs {
+	for _, j := range en.jobs {
+		j.cancel(errShutdown) // before what they stand on goes
+	}
+	en.mu.Lock()
+	jobs, sources, tables := en.jobs, en.sources, en.tables
+	en.tables, en.sources = map[types.UUID]*tablestore.Table{}, map[types.UUID]*hub{}
+	en.jobs, en.rels = map[types.UUID]*job{}, map[types.UUID]relation.Relation{}
+	en.mu.Unlock()
+	en.uploads.Wait()
+	for _, j := range jobs {
 		j.stop()
-		delete(en.jobs, id)
+		j.closeSink()
 	}
-	for id, h := range en.sources {
+	for _, h := range sources {
 		h.close()
-		delete(en.sources, id)
 	}
-	for id, t := range en.tables {
+	for id, t := range tables {
 		if err := t.Close(); err != nil {
 			en.log.Error("closing a table", "table", id, "err", err)
 		}
-		delete(en.tables, id)
 	}
-	clear(en.rels)
+	en.removals.Wait()
 }
 
 // fatal ends the engine's work: the journal can not be trusted any more.
@@ -304,17 +349,9 @@ func (en *Engine) Pin(ctx context.Context, ids []types.UUID, low types.Epoch) (*
 		"the relation is not caught up to the session's last commit yet").
 		WithHint("SHOW JOBS tells the progress; run the query again later."))
 	defer cancel()
-	rels := make([]relation.Relation, 0, len(ids))
-	for _, id := range ids {
-		r, err := en.Relation(id)
-		if err != nil {
-			return nil, err
-		}
-		rels = append(rels, r)
-	}
 	for {
-		p, err := en.tryPin(ctx, rels, low)
-		if !errors.Is(err, relation.ErrNotReadable) && !errors.Is(err, relation.ErrStopped) {
+		p, err := en.tryPin(ctx, ids, low)
+		if !errors.Is(err, relation.ErrNotReadable) && !errors.Is(err, relation.ErrStopped) && !en.comingBack(err, ids) {
 			return p, err
 		}
 		select { // history moved on between the look and the pin, or a job is starting
@@ -325,7 +362,25 @@ func (en *Engine) Pin(ctx context.Context, ids []types.UUID, low types.Epoch) (*
 	}
 }
 
-func (en *Engine) tryPin(ctx context.Context, rels []relation.Relation, low types.Epoch) (*Pins, error) {
+// comingBack reports whether relations are missing only because a rollback is
+// putting everything up anew.
+func (en *Engine) comingBack(err error, ids []types.UUID) bool {
+	if pgerr.CodeOf(err) != pgerr.UndefinedTable {
+		return false
+	}
+	cat := en.cat.Load()
+	return !slices.ContainsFunc(ids, func(id types.UUID) bool { return cat.ByID(id) == nil })
+}
+
+func (en *Engine) tryPin(ctx context.Context, ids []types.UUID, low types.Epoch) (*Pins, error) {
+	rels := make([]relation.Relation, 0, len(ids))
+	for _, id := range ids {
+		r, err := en.Relation(id)
+		if err != nil {
+			return nil, err
+		}
+		rels = append(rels, r)
+	}
 	e := types.Epoch(0)
 	newest := en.closed.Load().ID
 	for _, r := range rels {

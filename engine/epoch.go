@@ -128,6 +128,7 @@ type epochInput struct {
 	catalog   *catalog.Catalog // in force after the epoch
 	sources   []admission
 	replaying bool
+	deltas    [][]catalog.Change // read from the journal, not yet applied
 }
 
 // loop is the epoch loop.
@@ -224,12 +225,13 @@ func (en *Engine) closeEpoch(batch []*request, sources []admission, checkpoint b
 		for _, r := range accepted {
 			r.finish(0, err)
 		}
-		if pgerr.CodeOf(err) == pgerr.DiskFull {
-			en.log.Error("the disk is full: writes are refused until space returns", "err", err)
+		if pgerr.CodeOf(err) == pgerr.DiskFull { // nothing was written
+			en.diskFull(err, checkpoint)
 			return nil
 		}
 		return err
 	}
+	en.full = false
 	var r *round
 	if checkpoint {
 		r = en.beginRound(in.info)
@@ -244,6 +246,26 @@ func (en *Engine) closeEpoch(batch []*request, sources []admission, checkpoint b
 		q.finish(in.info.ID, nil)
 	}
 	return nil
+}
+
+// diskFull answers the CHECKPOINT statements that wait for an epoch, puts the
+// next automatic one off, and tells the log once.
+func (en *Engine) diskFull(err error, checkpoint bool) {
+	if !en.full {
+		en.log.Error("the disk is full: writes are refused until space returns", "err", err)
+	}
+	en.full = true
+	if !checkpoint {
+		return
+	}
+	en.nextRound = en.cfg.Now().Add(en.cfg.CheckpointInterval)
+	en.ckpts.mu.Lock()
+	asks := en.ckpts.asks
+	en.ckpts.asks = nil
+	en.ckpts.mu.Unlock()
+	for _, a := range asks {
+		a <- err
+	}
 }
 
 // decide checks each request against what is committed and what came before
@@ -314,6 +336,9 @@ func (en *Engine) stageDDL(r *request, in *epochInput) error {
 	}
 	for i := range changes {
 		if o := changes[i].Put; o != nil && in.catalog.ByID(o.ID) == nil {
+			if err := overSuspended(in.catalog, o); err != nil {
+				return err
+			}
 			if err := en.tryOpen(o); err != nil {
 				return err
 			}
@@ -322,6 +347,18 @@ func (en *Engine) stageDDL(r *request, in *epochInput) error {
 	r.changes, r.version = changes, next.Version()
 	in.catalog = next
 	in.changes = append(in.changes, changes...)
+	return nil
+}
+
+// overSuspended refuses a new view or sink over one that stands still: it
+// would wait for it.
+func overSuspended(cat *catalog.Catalog, o *catalog.Object) error {
+	for _, d := range o.Depends {
+		if on := cat.ByID(d); on != nil && on.Status == catalog.Suspended {
+			return pgerr.New(pgerr.ObjectNotInPrerequisite, "%s is suspended", on.Describe()).
+				WithHint("ALTER MATERIALIZED VIEW %s RESUME first.", on.Name)
+		}
+	}
 	return nil
 }
 
@@ -348,8 +385,9 @@ func (en *Engine) record(accepted []*request, in *epochInput) error {
 		return err
 	}
 	if len(accepted) > 0 {
-		if err := en.journal.Sync(en.ctx); err != nil {
-			return err
+		if err := en.journal.Sync(en.ctx); err != nil { // never just refused, whatever the reason: the records may be there
+			return pgerr.Wrap(err, pgerr.IOError, "the journal could not be made durable: %s", pgerr.From(err).Message).
+				WithHint("The server stops. Whether the last commits hold is told after the next start.")
 		}
 	}
 	en.lsn = lsn

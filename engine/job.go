@@ -43,6 +43,8 @@ type job struct {
 	// The driver goroutine's own.
 	ex      *exec.Job
 	inputs  []*jobInput
+	runs    placement   // of ex
+	retry   time.Time   // when to try new settings again
 	barrier types.Epoch // newest barrier sent
 	dirty   bool        // barriers since the newest part
 	round   types.Epoch // newest round answered
@@ -131,12 +133,23 @@ func (j *job) run(part *checkpoint.Part) {
 	defer j.shutdown()
 	for {
 		err := j.attach(part)
-		if err == nil {
+		attached := err == nil
+		if attached {
 			j.setState("running", nil)
 			err = j.follow()
 		}
 		if j.ctx.Err() != nil {
 			return
+		}
+		if !attached && pgerr.CodeOf(err) == pgerr.SnapshotTooOld {
+			// An input was restarted, or outran its history, while it was read.
+			j.shutdown()
+			select {
+			case <-time.After(inputRetry):
+			case <-j.ctx.Done():
+				return
+			}
+			continue
 		}
 		if errors.Is(err, errSuspended) {
 			j.shutdown()
@@ -217,7 +230,10 @@ func (j *job) Status() jobStatus {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := j.status
-	s.Epoch = max(j.flushed, j.decree)
+	s.Epoch = j.flushed
+	if j.flushed >= j.barrier { // else the decree waits for barriers on the way
+		s.Epoch = max(j.flushed, j.decree)
+	}
 	return s
 }
 
@@ -273,6 +289,7 @@ func (j *job) startExec(part *checkpoint.Part) error {
 		return err
 	}
 	j.ex = ex
+	j.runs = placementOf(o)
 	j.exec.Store(ex)
 	return nil
 }
@@ -307,6 +324,9 @@ func (j *job) advance() {
 // follow takes the inputs' changes until something fails.
 func (j *job) follow() error {
 	for {
+		if err := j.reconcile(); err != nil {
+			return err
+		}
 		moved, err := j.step()
 		if err != nil {
 			return err
@@ -348,7 +368,7 @@ func (j *job) step() (moved bool, err error) {
 		} else {
 			_, in.upper = in.rel.Bounds()
 		}
-		frontier = min(frontier, in.upper-1)
+		frontier = min(frontier, max(in.upper, 1)-1) // 0: the input has not begun yet
 	}
 	info, found := types.EpochInfo{}, false
 	for _, in := range j.inputs {

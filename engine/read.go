@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/exec"
@@ -97,6 +98,7 @@ func (s *session) startQuery(ctx context.Context, plan *queryPlan) (*queryRows, 
 			ids = append(ids, id)
 		}
 	}
+	r.ids = ids
 	var err error
 	if r.pins, err = s.pin(ctx, ids); err != nil {
 		return nil, err
@@ -106,7 +108,8 @@ func (s *session) startQuery(ctx context.Context, plan *queryPlan) (*queryRows, 
 		return nil, err
 	}
 	if s.tx != nil {
-		r.writes, r.now = s.tx.writes, s.tx.now
+		r.now = s.tx.now
+		r.readOwn(s.tx.writes, ids)
 	}
 	var cancel context.CancelCauseFunc
 	r.ctx, cancel = context.WithCancelCause(s.ctx)
@@ -218,11 +221,14 @@ func (s *session) warnOfErrors(ids []types.UUID) error {
 // queryRows is a running SELECT: a coroutine that computes while the client
 // waits for the next chunk.
 type queryRows struct {
-	s      *session
-	plan   *queryPlan
-	pins   pinned
-	writes *writeBuffer
-	now    types.Micros
+	s     *session
+	plan  *queryPlan
+	pins  pinned
+	own   map[types.UUID]*tableWrites // the transaction's writes that it reads
+	rest  []*types.Chunk              // computed before they were asked for
+	ids   []types.UUID                // of what is pinned
+	begun bool                        // the first rows were computed
+	now   types.Micros
 
 	ctx       context.Context // of the query; Next's end it too
 	cancel    context.CancelCauseFunc
@@ -276,7 +282,7 @@ func (r *queryRows) feed(input int, push func(*types.Chunk) error) error {
 		}
 		return nil
 	}
-	rd := reader{snap: r.pins.Snaps[in.Relation], own: r.writes.of(in.Relation)}
+	rd := reader{snap: r.pins.Snaps[in.Relation], own: r.own[in.Relation]}
 	if in.Point != nil {
 		key, ok, err := evalKey(in.Point, r.now)
 		if err != nil || !ok {
@@ -328,18 +334,120 @@ func (n *narrow) of(c *types.Chunk) *types.Chunk {
 func (r *queryRows) Next(ctx context.Context) (*types.Chunk, error) {
 	stop := context.AfterFunc(ctx, func() { r.cancel(context.Cause(ctx)) })
 	defer stop()
-	c, ok := r.next()
-	if ok {
+	if !r.begun {
+		r.begun = true
+		if err := r.begin(); err != nil {
+			return nil, err
+		}
+	}
+	if len(r.rest) > 0 {
+		c := r.rest[0]
+		r.rest = r.rest[1:]
 		return c, nil
 	}
-	if r.err == nil {
-		return nil, nil
+	if c, ok := r.next(); ok {
+		if r.own != nil { // the portal may stand in it when settleCursors is called
+			c = owned(c)
+		}
+		return c, nil
 	}
-	err := r.err
-	if r.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-		err = context.Cause(r.ctx)
+	return nil, r.failure()
+}
+
+// failure is why the query has ended, nil if with its last row.
+func (r *queryRows) failure() error {
+	if r.ctx.Err() != nil && (errors.Is(r.err, context.Canceled) || errors.Is(r.err, context.DeadlineExceeded)) {
+		return context.Cause(r.ctx)
 	}
-	return nil, err
+	return r.err
+}
+
+// aheadRows is how many rows are computed before the first is given. If a
+// relation is moved to another parallelism or backend meanwhile, the query
+// begins again.
+const aheadRows = types.MaxChunkRows
+
+// begin computes the first rows.
+func (r *queryRows) begin() error {
+	for {
+		for rows := 0; rows < aheadRows; {
+			c, ok := r.next()
+			if !ok {
+				break
+			}
+			rows += c.Rows()
+			r.rest = append(r.rest, owned(c))
+		}
+		if !errors.Is(r.err, relation.ErrStopped) || r.pins.borrowed {
+			return nil // another error comes after the rows
+		}
+		r.rest = nil
+		if err := r.restart(); err != nil {
+			return err
+		}
+	}
+}
+
+// restart readies the query once more, at a newer epoch.
+func (r *queryRows) restart() error {
+	r.pins.release()
+	r.pins = pinned{}
+	pins, err := r.s.pin(r.ctx, r.ids)
+	if err != nil {
+		return err
+	}
+	r.pins, r.err = pins, nil
+	r.next, r.stop = iter.Pull(r.run)
+	return nil
+}
+
+// readOwn notes which of the transaction's writes the query reads.
+func (r *queryRows) readOwn(b *writeBuffer, ids []types.UUID) {
+	for _, id := range ids {
+		if t := b.of(id); t != nil {
+			if r.own == nil {
+				r.own = map[types.UUID]*tableWrites{}
+				r.s.cursors = append(r.s.cursors, r)
+			}
+			r.own[id] = t
+		}
+	}
+}
+
+// cursorBytes bounds the rows of open cursors that a write makes compute.
+const cursorBytes = 256 << 20
+
+// settleCursors computes the rest of the rows of queries that are open and
+// read the transaction's writes, which are about to change.
+func (s *session) settleCursors() error {
+	for _, r := range s.cursors {
+		r.begun = true
+		var bytes int64
+		for {
+			c, ok := r.next()
+			if !ok {
+				break // an error comes when the rows are asked for
+			}
+			if bytes += int64(c.Rows()) * 16 * int64(len(c.Cols)+1); bytes > cursorBytes {
+				return pgerr.New(pgerr.OutOfMemory, "the rows of an open cursor need more than %d MB of memory", int64(cursorBytes)>>20).
+					WithHint("Read the cursor to its end before writing.")
+			}
+			r.rest = append(r.rest, owned(c))
+		}
+	}
+	s.cursors = nil
+	return nil
+}
+
+// owned copies a chunk.
+func owned(c *types.Chunk) *types.Chunk {
+	ts := make([]types.Type, len(c.Cols))
+	for i := range c.Cols {
+		ts[i] = c.Cols[i].Type
+	}
+	own := types.NewChunk(ts)
+	c.Compact(own)
+	return own
 }
 
 // Tag implements wire.Rows.
@@ -347,6 +455,8 @@ func (r *queryRows) Tag(n int64) string { return fmt.Sprintf("SELECT %d", n) }
 
 // Close implements wire.Rows.
 func (r *queryRows) Close() {
+	r.rest = nil
+	r.s.cursors = slices.DeleteFunc(r.s.cursors, func(o *queryRows) bool { return o == r })
 	r.cancel(errNoMore)
 	r.stop()
 	if r.stopTimer != nil {

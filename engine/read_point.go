@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strconv"
 
 	"github.com/streamdb/streamdb/catalog"
+	"github.com/streamdb/streamdb/relation"
 	"github.com/streamdb/streamdb/sql"
 	"github.com/streamdb/streamdb/types"
 	"github.com/streamdb/streamdb/wire"
@@ -191,23 +193,31 @@ func (s *session) executePoint(ctx context.Context, p *prepared, params []types.
 		null = null || key[i].Null
 	}
 	ids := []types.UUID{pt.relation}
-	pins, err := s.pin(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	defer pins.release()
 	if err := s.warnOfErrors(ids); err != nil {
 		return nil, err
 	}
 	if null {
 		return res, nil
 	}
-	rd := reader{snap: pins.Snaps[pt.relation], own: s.tx.writes.of(pt.relation)}
-	c, err := rd.lookup(ctx, key)
+	c, err := s.lookup(ctx, ids, key)
+	for errors.Is(err, relation.ErrStopped) && ctx.Err() == nil && s.tx.pins == nil {
+		c, err = s.lookup(ctx, ids, key) // moved to another parallelism or backend meanwhile
+	}
 	if err != nil || c.N == 0 {
 		return res, err
 	}
 	n := narrow{cols: pt.columns}
 	rows.chunks = []*types.Chunk{n.of(c)}
 	return res, nil
+}
+
+// lookup gives the row of a relation with a key, none or one.
+func (s *session) lookup(ctx context.Context, ids []types.UUID, key []types.Datum) (*types.Chunk, error) {
+	pins, err := s.pin(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer pins.release()
+	rd := reader{snap: pins.Snaps[ids[0]], own: s.tx.writes.of(ids[0])}
+	return rd.lookup(ctx, key)
 }

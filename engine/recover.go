@@ -158,8 +158,9 @@ func (en *Engine) replay(ctx context.Context, lsn types.LSN) (int, error) {
 			for _, t := range en.tables {
 				t.Unstage()
 			}
-			if !rec.Timeline.Savepoint.IsZero() {
-				err = en.replayRollback(ctx, rec.Timeline)
+			if !rec.Timeline.Savepoint.IsZero() && rec.Timeline.Number > en.timeline.Load() {
+				en.lsn = rec.LSN // where the manifest that it makes begins
+				err = en.replayRollback(ctx, rec.Timeline, in)
 			}
 			in, loose = en.newReplay(), false
 		case journal.KindCut:
@@ -216,18 +217,13 @@ func (en *Engine) replayCommit(c *journal.Commit, in *epochInput) error {
 	return nil
 }
 
+// replayDDL notes what a DDL record changes; the cut after it makes it so.
 func (en *Engine) replayDDL(d *journal.DDL, in *epochInput) error {
 	changes, err := catalog.DecodeChanges(d.Delta)
-	if err != nil {
-		return err
+	if err == nil {
+		in.deltas = append(in.deltas, changes)
 	}
-	next, err := in.catalog.Apply(changes)
-	if err != nil {
-		return err
-	}
-	in.catalog = next
-	in.changes = append(in.changes, changes...)
-	return nil
+	return err
 }
 
 // replayCut closes a replayed epoch: its sources' rows are read again up to
@@ -238,6 +234,14 @@ func (en *Engine) replayCut(ctx context.Context, c *journal.Cut, in *epochInput)
 	in.info = c.Epoch
 	if in.info.ID <= en.closed.Load().ID {
 		return pgerr.New(pgerr.DataCorrupted, "the journal has epoch %d after epoch %d", in.info.ID, en.closed.Load().ID)
+	}
+	for _, changes := range in.deltas {
+		next, err := in.catalog.Apply(changes)
+		if err != nil {
+			return err
+		}
+		in.catalog = next
+		in.changes = append(in.changes, changes...)
 	}
 	for _, sp := range c.Positions {
 		h := en.sources[sp.Source]

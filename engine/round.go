@@ -170,14 +170,31 @@ func (en *Engine) beginRound(info types.EpochInfo) *round {
 	en.ckpts.mu.Lock()
 	r.asks, en.ckpts.asks = en.ckpts.asks, nil
 	en.ckpts.mu.Unlock()
+	stalls := map[types.UUID]bool{}
 	for id, j := range en.jobs {
-		if j.Status().State == "running" {
+		if !en.stalled(j, stalls) {
 			r.waiting[id] = true
 		}
 	}
 	en.nextRound = r.started.Add(en.cfg.CheckpointInterval)
 	en.rnd.Store(r)
 	return r
+}
+
+// stalled reports whether a job can not get to the newest epoch for now: it,
+// or one that it stands on, does not run. Known holds what was found so far.
+func (en *Engine) stalled(j *job, known map[types.UUID]bool) bool {
+	if s, ok := known[j.id]; ok {
+		return s
+	}
+	s := j.Status().State != "running"
+	for _, in := range j.plan.Inputs {
+		if on := en.jobs[in.Relation]; on != nil && !s {
+			s = en.stalled(on, known)
+		}
+	}
+	known[j.id] = s
+	return s
 }
 
 // freezeTables snapshots the tables at the round's epoch, which has just been
@@ -202,9 +219,9 @@ func (en *Engine) freezeTables(r *round) {
 		frozen[id] = f
 	}
 	r.pending = len(frozen)
-	en.wg.Add(1)
+	en.uploads.Add(1)
 	go func() {
-		defer en.wg.Done()
+		defer en.uploads.Done()
 		for id, f := range frozen {
 			h, err := en.uploadTable(id, r.info.ID, f)
 			r.tableDone(id, h, err)
@@ -288,13 +305,26 @@ func (r *round) unchanged(j *job) {
 	if old := j.en.parts.get(j.id); old != nil {
 		p := *old
 		p.Epoch = r.info.ID
-		<-r.frozen
+		if !r.awaitFrozen() {
+			return
+		}
 		p.Positions = r.positions
 		j.en.parts.put(&p)
 		r.answered(j.id)
 		return
 	}
 	r.answered(j.id) // nothing to save: it is made anew
+}
+
+// awaitFrozen returns when the round has its catalog and positions; false: the
+// engine ends before.
+func (r *round) awaitFrozen() bool {
+	select {
+	case <-r.frozen:
+		return true
+	case <-r.en.ctx.Done():
+		return false
+	}
 }
 
 // checkpoint is the order to job j to snapshot at the round's epoch.
@@ -313,7 +343,9 @@ func (r *round) checkpoint(j *job) *exec.Checkpoint {
 			return
 		}
 		part := j.partOf(p)
-		<-r.frozen
+		if !r.awaitFrozen() {
+			return
+		}
 		part.Positions = r.positions
 		j.mu.Lock()
 		j.status.LastCkpt = nil

@@ -49,12 +49,13 @@ func (en *Engine) Savepoints() ([]SavepointInfo, error) {
 
 // CreateSavepoint saves everything, at one epoch, under a name.
 func (en *Engine) CreateSavepoint(ctx context.Context, name string) error {
+	en.spMu.Lock()
+	defer en.spMu.Unlock()
 	return en.createSavepoint(ctx, name, false)
 }
 
+// createSavepoint needs spMu.
 func (en *Engine) createSavepoint(ctx context.Context, name string, auto bool) error {
-	en.spMu.Lock()
-	defer en.spMu.Unlock()
 	list, _, err := en.store.Savepoints()
 	if err != nil {
 		return err
@@ -95,17 +96,44 @@ func (en *Engine) fullCheckpoint(ctx context.Context) (*checkpoint.Manifest, fun
 			return nil, nil, pgerr.New(pgerr.ObjectNotInPrerequisite, "%s is not caught up, so a savepoint can not hold it", o.Describe()).
 				WithHint("SHOW JOBS tells its progress. Wait, or suspend it.")
 		}
+		if p != nil && len(p.Tokens) > 0 && !en.committed(o.ID) {
+			release()
+			return nil, nil, pgerr.New(pgerr.ObjectNotInPrerequisite, "%s could not commit its output yet, so a savepoint can not hold it", o.Describe()).
+				WithHint("The server's log has the reason; try again when it is mended.")
+		}
 	}
 	return m, release, nil
 }
 
-// ReleaseSavepoint removes a savepoint.
-func (en *Engine) ReleaseSavepoint(_ context.Context, name string) error {
+// committed reports whether a sink has committed all that it has prepared.
+func (en *Engine) committed(id types.UUID) bool {
+	j, err := en.job(id)
+	if err != nil {
+		return true
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.tokens) == 0
+}
+
+// ReleaseSavepoint removes a savepoint. If a recovery that falls back to an
+// older checkpoint would roll back to it again, that checkpoint goes first.
+func (en *Engine) ReleaseSavepoint(ctx context.Context, name string) error {
 	en.spMu.Lock()
 	defer en.spMu.Unlock()
 	sp, err := en.store.FindSavepoint(name)
 	if err != nil {
 		return err
+	}
+	now := en.timeline.Load()
+	older := func(m *checkpoint.Manifest) bool { return m.Timeline < now }
+	for range checkpoint.Kept {
+		if !slices.ContainsFunc(en.store.Manifests(), older) {
+			break
+		}
+		if _, err := en.Checkpoint(ctx); err != nil {
+			return err
+		}
 	}
 	return en.store.DropSavepoint(sp)
 }
@@ -127,6 +155,8 @@ type RollbackReport struct {
 // RollbackTo makes the database's content that of a savepoint: a new epoch on
 // a new timeline. The state before is saved first, under an automatic name.
 func (en *Engine) RollbackTo(ctx context.Context, name string, o RollbackOptions) (*RollbackReport, error) {
+	en.spMu.Lock()
+	defer en.spMu.Unlock()
 	sp, err := en.store.FindSavepoint(name)
 	if err != nil {
 		return nil, err
@@ -224,20 +254,38 @@ func (en *Engine) rollback(sp *checkpoint.Savepoint, cat *catalog.Catalog) error
 		WithHint("Run the transaction again."))
 	en.saveForSubscribers()
 	t := &journal.Timeline{Number: en.timeline.Load() + 1, Epoch: before.ID + 1, Savepoint: sp.ID}
-	lsn, err := en.journal.Append(en.ctx, &journal.Record{Kind: journal.KindTimeline, Timeline: t})
-	if err == nil {
-		err = en.journal.Sync(en.ctx)
-	}
-	if err != nil {
+	if err := en.recordRollback(t, cat); err != nil {
 		return err
 	}
-	en.lsn = lsn
 	if err := en.takeOver(en.ctx, sp, cat, t); err != nil {
 		en.fatal(err)
 		return err
 	}
+	en.goLive()
 	en.diffForSubscribers(t.Epoch)
 	en.log.Info("rolled back", "savepoint", sp.Name, "timeline", t.Number, "epoch", t.Epoch)
+	return nil
+}
+
+// recordRollback writes the Timeline record, and before it what the rollback
+// changes in the savepoint's catalog. Recovery from the manifest that follows
+// begins at the Timeline record and passes over it.
+func (en *Engine) recordRollback(t *journal.Timeline, cat *catalog.Catalog) error {
+	var put []catalog.Change
+	for _, o := range cat.Objects(catalog.MaterializedView, catalog.Sink) {
+		put = append(put, catalog.Change{Put: o})
+	}
+	ddl := &journal.Record{Kind: journal.KindDDL, DDL: &journal.DDL{Version: cat.Version(), Delta: catalog.AppendChanges(nil, put)}}
+	line := &journal.Record{Kind: journal.KindTimeline, Timeline: t}
+	lsn, err := en.journal.Append(en.ctx, ddl, line)
+	if err != nil {
+		return err
+	}
+	if err := en.journal.Sync(en.ctx); err != nil {
+		en.fatal(err)
+		return err
+	}
+	en.lsn = lsn
 	return nil
 }
 
@@ -261,15 +309,12 @@ func (en *Engine) takeOver(ctx context.Context, sp *checkpoint.Savepoint, cat *c
 	if err := en.store.Write(m); err != nil {
 		return err
 	}
-	if err := en.restore(ctx, m); err != nil {
-		return err
-	}
-	en.goLive()
-	return nil
+	return en.restore(ctx, m)
 }
 
-// replayRollback does at recovery what a Timeline record says.
-func (en *Engine) replayRollback(ctx context.Context, t *journal.Timeline) error {
+// replayRollback does at recovery what a Timeline record, and the DDL record
+// before it, say.
+func (en *Engine) replayRollback(ctx context.Context, t *journal.Timeline, in *epochInput) error {
 	list, _, err := en.store.Savepoints()
 	if err != nil {
 		return err
@@ -283,12 +328,11 @@ func (en *Engine) replayRollback(ctx context.Context, t *journal.Timeline) error
 	if err != nil {
 		return err
 	}
-	if cat, err = en.rollbackCatalog(cat, RollbackOptions{}); err != nil {
-		return err
+	cat = cat.After(en.cat.Load())
+	for _, changes := range in.deltas {
+		if cat, err = cat.Apply(changes); err != nil {
+			return err
+		}
 	}
-	if err := en.takeOver(ctx, list[i], cat, t); err != nil {
-		return err
-	}
-	en.live.Store(false) // still replaying
-	return nil
+	return en.takeOver(ctx, list[i], cat, t)
 }

@@ -25,6 +25,29 @@ type sessionSet struct {
 	// before the newest one has lost its ground.
 	rollbacks atomic.Uint64
 	abort     atomic.Pointer[pgerr.Error] // what such a transaction is told
+
+	lanes [64]chan struct{} // of statements that are run again, made by need
+}
+
+// lane gives the turnstile of the statements that contend for the first row
+// that b changes: without it a statement among many may lose for ever.
+func (ss *sessionSet) lane(b *writeBuffer) chan struct{} {
+	h := uint64(0)
+	for _, t := range b.order {
+		for i := range t.writes {
+			if t.writes[i].diff != 0 {
+				h = t.writes[i].hash ^ uint64(t.id[0])
+				break
+			}
+		}
+	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	l := &ss.lanes[h%uint64(len(ss.lanes))]
+	if *l == nil {
+		*l = make(chan struct{}, 1)
+	}
+	return *l
 }
 
 func (ss *sessionSet) add(s *session) error {
@@ -82,6 +105,7 @@ type session struct {
 	prepared map[string]*namedStatement // PREPARE's
 	low      types.Epoch                // reads are not below what was read or committed last
 	tx       *transaction               // nil: none is open
+	cursors  []*queryRows               // open, and reading the transaction's writes
 }
 
 // Connect implements wire.Engine.

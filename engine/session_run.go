@@ -26,6 +26,9 @@ type prepared struct {
 	query   *sql.Query // of a SELECT, with the session's functions filled in
 	point   *pointRead // the statement reads one row by its key
 	plan    *queryPlan // made without parameters' values; nil if there are some
+	insert  *planner.InsertPlan
+	update  *planner.UpdatePlan
+	delete  *planner.DeletePlan
 	version types.Version
 	path    string
 }
@@ -106,19 +109,16 @@ func (s *session) prepare(st *statement, params []types.Type) (*prepared, error)
 	case *sql.QueryStmt:
 		err = s.prepareQuery(p, n.Query, params)
 	case *sql.Insert:
-		var plan *planner.InsertPlan
-		if plan, err = planner.PlanInsert(s.env(params, nil), n); err == nil {
-			p.params, p.fields = plan.Source.ParamTypes, fieldsOf(plan.Fields)
+		if p.insert, err = planner.PlanInsert(s.env(params, nil), n); err == nil {
+			p.params, p.fields = p.insert.Source.ParamTypes, fieldsOf(p.insert.Fields)
 		}
 	case *sql.Update:
-		var plan *planner.UpdatePlan
-		if plan, err = planner.PlanUpdate(s.env(params, nil), n); err == nil {
-			p.params, p.fields = plan.ParamTypes, fieldsOf(plan.Fields)
+		if p.update, err = planner.PlanUpdate(s.env(params, nil), n); err == nil {
+			p.params, p.fields = p.update.ParamTypes, fieldsOf(p.update.Fields)
 		}
 	case *sql.Delete:
-		var plan *planner.DeletePlan
-		if plan, err = planner.PlanDelete(s.env(params, nil), n); err == nil {
-			p.params, p.fields = plan.ParamTypes, fieldsOf(plan.Fields)
+		if p.delete, err = planner.PlanDelete(s.env(params, nil), n); err == nil {
+			p.params, p.fields = p.delete.ParamTypes, fieldsOf(p.delete.Fields)
 		}
 	case *sql.Explain:
 		p.fields = textFields("QUERY PLAN")
@@ -285,6 +285,11 @@ func (s *session) executeSession(p *prepared) (*wire.Result, error) {
 	return nil, pgerr.Internal("no execution of %T", p.st.stmt)
 }
 
+// errResultType refuses a prepared statement whose shape, which the client was
+// told, has changed with the catalog.
+var errResultType = pgerr.New(pgerr.FeatureNotSupported, "cached plan must not change result type").
+	WithHint("Prepare the statement again.")
+
 // stale reports whether what p caches may no longer hold.
 func (s *session) stale(p *prepared) bool {
 	return p.version != s.en.Catalog().Version() || p.path != s.settings.get("search_path")
@@ -298,7 +303,7 @@ func (s *session) renew(p *prepared) error {
 		return err
 	}
 	if !slices.Equal(q.fields, p.fields) {
-		return pgerr.New(pgerr.FeatureNotSupported, "cached plan must not change result type")
+		return errResultType
 	}
 	*p = *q
 	return nil

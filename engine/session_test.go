@@ -238,6 +238,60 @@ func TestBlocks(t *testing.T) {
 	d.want("SELECT n FROM t WHERE id = 1", "11")
 }
 
+// TestOpenCursor writes to a table while a cursor over it is open: the cursor
+// gives what was there when it was opened.
+func TestOpenCursor(t *testing.T) {
+	c := connect(t, newEngine(t))
+	ctx := context.Background()
+	c.ok("CREATE TABLE t (id int PRIMARY KEY, n int)", "INSERT INTO t VALUES (1, 1), (2, 2)", "BEGIN", "INSERT INTO t VALUES (3, 3)", "SAVEPOINT a")
+	st, err := c.s.Parse(ctx, "SELECT id, n FROM t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.s.Prepare(ctx, st[0], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() *wire.Result {
+		res, err := c.s.Execute(ctx, p, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	sum := func(res *wire.Result) (n int64) {
+		for {
+			ch, err := res.Rows.Next(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ch == nil {
+				res.Rows.Close()
+				return n
+			}
+			for k := range ch.Rows() {
+				n += ch.Cols[1].I64[ch.Row(k)]
+			}
+		}
+	}
+	first, second := open(), open()
+	if _, err := second.Rows.Next(ctx); err != nil {
+		t.Fatal(err)
+	}
+	c.ok("UPDATE t SET n = 100", "INSERT INTO t VALUES (4, 100)")
+	third := open()
+	c.ok("ROLLBACK TO a")
+	if n := sum(first); n != 6 {
+		t.Errorf("the first cursor's sum is %d", n)
+	}
+	second.Rows.Close()
+	if n := sum(third); n != 400 {
+		t.Errorf("the third cursor's sum is %d", n)
+	}
+	c.ok("COMMIT")
+	c.want("SELECT sum(n) FROM t", "6")
+}
+
 func TestIsolation(t *testing.T) {
 	en := newEngine(t)
 	c, d := connect(t, en), connect(t, en)
@@ -549,4 +603,36 @@ func TestBank(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d reads, log %v", reads, c.ok("SELECT * FROM log"))
+}
+
+// TestReadWhileMoved reads a view while it is moved to other parallelisms and
+// backends: no reader fails.
+func TestReadWhileMoved(t *testing.T) {
+	en := newEngine(t)
+	c, d := connect(t, en), connect(t, en)
+	c.ok("CREATE TABLE t (id int PRIMARY KEY, g int)", "INSERT INTO t VALUES (1, 1), (2, 1), (3, 2)",
+		"CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS n FROM t GROUP BY g")
+	done := make(chan error, 1)
+	go func() {
+		for i := range 12 {
+			q := fmt.Sprintf("ALTER MATERIALIZED VIEW v SET (parallelism = %d, state_backend = '%s')", 1+i%4, []string{"memory", "pebble", "filesystem"}[i%3])
+			if _, _, err := d.query(q); err != nil {
+				done <- fmt.Errorf("%s: %w", q, err)
+				return
+			}
+		}
+		done <- nil
+	}()
+	for {
+		c.want("SELECT * FROM v", "1|2", "2|1")
+		c.want("SELECT n FROM v WHERE g = 1", "2")
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+		}
+	}
 }

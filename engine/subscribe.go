@@ -64,6 +64,7 @@ type subscription struct {
 	told     types.Epoch // the last epoch that progress was told of
 	rewound  types.Epoch // that of the last rollback that was told
 	cur      relation.Cursor
+	rolled   <-chan struct{} // closed when a rollback takes the cursor's relation away
 }
 
 // run streams until the client or the relation goes.
@@ -100,6 +101,7 @@ func (u *subscription) run(ctx context.Context, w io.Writer) (string, error) {
 
 // start sends the content and attaches where it ends.
 func (u *subscription) start(ctx context.Context) error {
+	u.rolled = u.s.en.timelineChanged()
 	pins, err := u.s.en.Pin(ctx, []types.UUID{u.id}, u.s.low)
 	if err != nil {
 		return err
@@ -148,21 +150,9 @@ var errRolledBack = pgerr.New(pgerr.SerializationFailure, "the database was roll
 // follow sends the changes as they come.
 func (u *subscription) follow(ctx context.Context, w io.Writer) error {
 	for {
-		rolled := u.s.en.timelineChanged()
-		d, upper, err := u.cur.Poll()
+		upper, err := u.catchUp()
 		if err != nil {
 			return err
-		}
-		if d != nil {
-			for _, c := range d.Chunks {
-				if err := u.send(d.Info.ID, c); err != nil {
-					return err
-				}
-			}
-			if err := u.tell(d.Info.ID); err != nil {
-				return err
-			}
-			continue
 		}
 		if upper > 0 {
 			if err := u.tell(upper - 1); err != nil {
@@ -176,10 +166,31 @@ func (u *subscription) follow(ctx context.Context, w io.Writer) error {
 		}
 		select {
 		case <-u.cur.Ready():
-		case <-rolled:
+		case <-u.rolled:
+			if _, err := u.catchUp(); err != nil { // the difference is from the last content
+				return err
+			}
 			return errRolledBack
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+	}
+}
+
+// catchUp sends all changes that there are.
+func (u *subscription) catchUp() (upper types.Epoch, err error) {
+	for {
+		d, upper, err := u.cur.Poll()
+		if err != nil || d == nil {
+			return upper, err
+		}
+		for _, c := range d.Chunks {
+			if err := u.send(d.Info.ID, c); err != nil {
+				return upper, err
+			}
+		}
+		if err := u.tell(d.Info.ID); err != nil {
+			return upper, err
 		}
 	}
 }
@@ -192,6 +203,7 @@ func (u *subscription) rewind(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	u.rewound = e
+	u.rolled = u.s.en.timelineChanged()
 	u.cur.Close()
 	u.cur = nil
 	r, err := u.s.en.Relation(u.id)

@@ -47,6 +47,7 @@ type transaction struct {
 	level      isolation
 	readOnly   bool
 	rollbacks  uint64 // of the database, when it began
+	timeline   uint64 // on which it began
 	statements int    // run so far, those about transactions not counted
 	queries    int    // those of them that read or write
 	now        types.Micros
@@ -83,7 +84,7 @@ func (s *session) open() *transaction {
 
 func (s *session) begin(explicit bool) {
 	s.tx = &transaction{
-		explicit: explicit, rollbacks: s.en.sessions.rollbacks.Load(), now: s.en.now(),
+		explicit: explicit, rollbacks: s.en.sessions.rollbacks.Load(), timeline: s.en.timeline.Load(), now: s.en.now(),
 		before: s.settings.values, level: s.settings.isolation(), readOnly: s.settings.bool("default_transaction_read_only"),
 	}
 }
@@ -102,7 +103,7 @@ func (s *session) write(what string) (*writeBuffer, error) {
 	if tx.writes == nil {
 		tx.writes = newWriteBuffer(maxWriteBytes)
 	}
-	return tx.writes, nil
+	return tx.writes, s.settleCursors()
 }
 
 // grounded says whether the transaction still stands on the database that it
@@ -129,13 +130,19 @@ func (s *session) commit(ctx context.Context) error {
 }
 
 // maxRetries bounds how often a lone statement is run again after a conflict.
-const maxRetries = 20
+const maxRetries = 100
 
 // submitWrites commits what the transaction wrote. A transaction of one
 // statement that could be run again is, as long as it tells the client the
 // same as before.
 func (s *session) submitWrites(ctx context.Context) error {
 	tx := s.tx
+	var lane chan struct{}
+	defer func() {
+		if lane != nil {
+			<-lane
+		}
+	}()
 	for try := 0; ; try++ {
 		if tx.writes == nil || tx.writes.empty() {
 			return nil
@@ -144,7 +151,7 @@ func (s *session) submitWrites(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e, err := s.en.Commit(ctx, c)
+		e, err := s.en.submit(ctx, &request{commit: c, timeline: tx.timeline})
 		if err == nil {
 			s.low = max(s.low, e)
 			return nil
@@ -152,10 +159,19 @@ func (s *session) submitWrites(ctx context.Context) error {
 		if pgerr.CodeOf(err) != pgerr.SerializationFailure || tx.again == nil || try == maxRetries {
 			return err
 		}
+		if lane == nil { // those that contend for a row take turns
+			lane = s.en.sessions.lane(tx.writes)
+			select {
+			case lane <- struct{}{}:
+			case <-ctx.Done():
+				lane = nil
+				return context.Cause(ctx)
+			}
+		}
 		if err := s.grounded(); err != nil {
 			return err
 		}
-		tx.writes = newWriteBuffer(maxWriteBytes)
+		tx.writes, tx.timeline = newWriteBuffer(maxWriteBytes), s.en.timeline.Load()
 		tag, aerr := tx.again(ctx)
 		if aerr != nil {
 			return aerr
@@ -295,6 +311,9 @@ func (tx *transaction) release(name string) error {
 func (s *session) rollbackTo(name string) error {
 	i, err := s.tx.findSubtransaction(name)
 	if err != nil {
+		return err
+	}
+	if err := s.settleCursors(); err != nil {
 		return err
 	}
 	sub := &s.tx.saves[i]

@@ -12,10 +12,13 @@ import (
 
 // HashJoinSpec is what a hash join does.
 type HashJoinSpec struct {
-	Keys     [2][]int // left, right
+	Kind     JoinKind
+	Keys     [2][]int // left, right; none: every left row meets every right one
 	NullSafe []bool   // key i matches NULL with NULL; nil: none does
 	Types    [2][]types.Type
-	Residual *expr.Program // over left then right columns, nil: none
+	// Residual is over left then right columns, nil: none. Only inner joins
+	// have one.
+	Residual *expr.Program
 }
 
 // hashJoin is an inner equi-join. Each side's rows are kept in a bag; a change
@@ -33,7 +36,7 @@ type hashJoin struct {
 	in     types.Chunk // the input's rows that can match
 	sel    []uint16
 	diff   []int32
-	pairs  [2]pairs // by the side that changes
+	made   [2]pairs // by the side that changes
 	errs   rowErrors
 	passed types.Chunk
 	pass   []uint16
@@ -47,9 +50,19 @@ type pairs struct {
 	rows  []uint16 // of the changed side
 }
 
-// NewHashJoin makes a join. States: Bag left, Bag right.
+// NewHashJoin makes a join. States: Bag left, Bag right (not of semi and anti
+// joins), Lines of width JoinLineWidth (not of inner joins).
 func NewHashJoin(t *Task, spec HashJoinSpec) Operator {
-	j := &hashJoin{spec: spec, id: t.Op, bags: [2]*state.Bag{t.Bag(0), t.Bag(1)}}
+	if spec.Kind != InnerJoin {
+		return newOuterJoin(t, spec)
+	}
+	j := &hashJoin{}
+	j.init(t, spec, [2]*state.Bag{t.Bag(0), t.Bag(1)})
+	return j
+}
+
+func (j *hashJoin) init(t *Task, spec HashJoinSpec, bags [2]*state.Bag) {
+	j.spec, j.id, j.bags = spec, t.Op, bags
 	j.match.Max = types.MaxChunkRows
 	j.sel = make([]uint16, 0, types.MaxChunkRows) // never nil, which selects all
 	for side := range j.strict {
@@ -59,9 +72,8 @@ func NewHashJoin(t *Task, spec HashJoinSpec) Operator {
 			}
 		}
 		ts := append(append([]types.Type(nil), spec.Types[0]...), spec.Types[1]...)
-		j.pairs[side].chunk = *types.NewChunk(ts)
+		j.made[side].chunk = *types.NewChunk(ts)
 	}
-	return j
 }
 
 // Process implements Operator.
@@ -76,6 +88,11 @@ func (j *hashJoin) Process(side int, c *types.Chunk, out Out) error {
 	if err := j.bags[side].Add(&j.keys, &j.images, j.diffs()); err != nil {
 		return err
 	}
+	return j.matches(side, out)
+}
+
+// matches emits the pairs of j.in, whose keys are j.keys, with the other side.
+func (j *hashJoin) matches(side int, out Out) error {
 	for j.match.Begin(); ; {
 		if err := j.bags[1-side].Match(&j.keys, &j.match); err != nil {
 			return err
@@ -134,7 +151,7 @@ func (j *hashJoin) other(side int, p *pairs) []types.Vec {
 
 // emit sends the pairs of one page of matches.
 func (j *hashJoin) emit(side int, out Out) error {
-	p := &j.pairs[side]
+	p := &j.made[side]
 	cols := j.other(side, p)
 	j.reset(p, cols)
 	for i, k := range j.match.Key {

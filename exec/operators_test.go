@@ -33,6 +33,9 @@ func newSeed(t testing.TB) uint64 {
 //	project E; E; …
 //	agg keys=0,1 append-only: count, sum($1), max($1) distinct, count($0) filter($2)
 //	join left=0 right=0 null-safe residual=E
+//	join left=0 right=0 kind=left|full|semi|anti
+//	set intersect|intersect-all|except|except-all
+//	single by=0
 //	union
 //	values E, E; E, E
 type opParser struct {
@@ -83,6 +86,10 @@ func (p *opParser) line(s string) {
 		p.agg(rest)
 	case "join":
 		p.join(rest)
+	case "set":
+		p.setOp(rest)
+	case "single":
+		p.single(rest)
 	default:
 		p.t.Fatalf("unknown operator %q", name)
 	}
@@ -182,6 +189,8 @@ func (p *opParser) join(s string) {
 			spec.Keys[0] = ints(v)
 		case "right":
 			spec.Keys[1] = ints(v)
+		case "kind":
+			spec.Kind = joinKinds[v]
 		case "null-safe":
 			spec.NullSafe = make([]bool, len(spec.Keys[0]))
 			for i := range spec.NullSafe {
@@ -189,13 +198,38 @@ func (p *opParser) join(s string) {
 			}
 		}
 	}
-	p.add("hash_join", out, p.states(state.KindBag, state.KindBag), func(t *Task) (Operator, error) {
+	if spec.Kind == SemiJoin || spec.Kind == AntiJoin {
+		out = p.in[0]
+	}
+	tables := p.states(spec.Kind.States()...)
+	if spec.Kind != InnerJoin {
+		tables[len(tables)-1].Width = JoinLineWidth
+	}
+	p.add("hash_join", out, tables, func(t *Task) (Operator, error) {
 		spec := spec
 		if has {
 			spec.Residual = mustCompile(parseExpr(residual, out))
 		}
 		return NewHashJoin(t, spec), nil
 	})
+}
+
+var joinKinds = map[string]JoinKind{"left": LeftJoin, "full": FullJoin, "semi": SemiJoin, "anti": AntiJoin}
+
+var setKinds = map[string]SetOpKind{"intersect": Intersect, "intersect-all": IntersectAll, "except": Except, "except-all": ExceptAll}
+
+func (p *opParser) setOp(name string) {
+	ts, kind := p.in[0], setKinds[name]
+	tables := p.states(SetOpStates(ts)...)
+	tables[0].Width = SetOpLineWidth
+	p.add("set_op", ts, tables, func(t *Task) (Operator, error) { return NewSetOp(t, kind, ts), nil })
+}
+
+func (p *opParser) single(s string) {
+	ts, by := p.in[0], ints(strings.TrimPrefix(s, "by="))
+	tables := p.states(state.KindLines, state.KindBag)
+	tables[0].Width = SingleRowLineWidth
+	p.add("single_row", ts, tables, func(t *Task) (Operator, error) { return NewSingleRow(t, ts, by), nil })
 }
 
 // parseGraph reads a chain of operators over inputs, each on a port of its

@@ -101,8 +101,13 @@ func init() {
 		add(&AggFunc{Name: name, Args: []types.Kind{types.Numeric}, Result: types.Numeric, Kind: AggVar, Strict: true,
 			vari: func() VarAcc { return &numericAcc{avg: avg} }})
 	}
+	fixed("sum", types.Int2, types.Int8, intAcc{types.Int8, sumToInt8})
+	fixed("avg", types.Int2, types.Numeric, intAcc{types.Numeric, avgToNumeric})
+	fixed("sum", types.Float4, types.Float4, floatAcc{single: true})
+	fixed("avg", types.Float4, types.Float8, floatAcc{avg: true})
 	for _, k := range allKinds {
-		if k == types.Bool {
+		switch k {
+		case types.Bool, types.Varchar, types.Bytea, types.Uuid, types.Name, types.Char, types.Json, types.Jsonb:
 			continue
 		}
 		add(&AggFunc{Name: "min", Args: []types.Kind{k}, Result: k, Kind: AggOrdered, Strict: true})

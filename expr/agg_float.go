@@ -14,7 +14,7 @@ import (
 // 2^64 of the greatest fit. Sum rounds once, at the end.
 //
 // State: counts of all rows, NaN, +Infinity, -Infinity and -0, then the limbs.
-type floatAcc struct{ avg bool }
+type floatAcc struct{ avg, single bool } // single: the result is float4
 
 const (
 	floatLimbs = 34 // 2099 bits of one value, 64 of multiplicity, the sign
@@ -82,7 +82,11 @@ func addFixed(limbs []byte, x float64, d int64) {
 }
 
 func (a floatAcc) Result(rows [][]byte, off int, out *types.Vec, errs *Errors) {
-	out.Resize(types.T(types.Float8), len(rows))
+	kind := types.Float8
+	if a.single {
+		kind = types.Float4
+	}
+	out.Resize(types.T(kind), len(rows))
 	for k, s := range rows {
 		s = s[off : off+floatWidth]
 		n := get64(s)
@@ -91,6 +95,9 @@ func (a floatAcc) Result(rows [][]byte, off int, out *types.Vec, errs *Errors) {
 			continue
 		}
 		r := a.sum(s, n)
+		if a.single {
+			r = float64(float32(r))
+		}
 		if math.IsInf(r, 0) && get64(s[16:]) == 0 && get64(s[24:]) == 0 {
 			errs.fail(k, errOverflow)
 			out.SetNull(k)

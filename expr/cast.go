@@ -29,7 +29,8 @@ type castEntry struct {
 
 // allKinds are the kinds that columns have.
 var allKinds = []types.Kind{types.Bool, types.Int4, types.Int8, types.Float8, types.Numeric, types.Text,
-	types.Date, types.Timestamp, types.Timestamptz, types.Interval}
+	types.Date, types.Timestamp, types.Timestamptz, types.Interval, types.Int2, types.Float4, types.Varchar,
+	types.Bpchar, types.Bytea, types.Time, types.Timetz, types.Uuid, types.Name, types.Oid, types.Char, types.Json, types.Jsonb}
 
 func castTable() map[[2]types.Kind]castEntry {
 	m := map[[2]types.Kind]castEntry{}
@@ -58,20 +59,25 @@ func castTable() map[[2]types.Kind]castEntry {
 	add(types.Timestamp, types.Date, Assignment, true, timestampToDate)
 	add(types.Timestamptz, types.Date, Assignment, true, timestampToDate)
 	add(types.Bool, types.Text, Assignment, true, boolToText)
-	m[[2]types.Kind{types.Numeric, types.Numeric}] = castEntry{ctx: Implicit, f: &Func{Name: "numeric",
-		Args: []types.Kind{types.Numeric}, Result: types.Numeric, Strict: true, cast: true, bind: bindNumericMod}}
+	otherCasts(add)
 	for _, k := range allKinds {
-		if _, ok := m[[2]types.Kind{k, types.Text}]; !ok && k != types.Text {
-			add(k, types.Text, Assignment, true, toText)
-			setViaText(m, k, types.Text)
-		}
-		if k != types.Text {
-			add(types.Text, k, Explicit, false, fromText)
-			setViaText(m, types.Text, k)
+		for _, str := range stringKinds {
+			if _, ok := m[[2]types.Kind{k, str}]; !ok && k != str {
+				add(k, str, Assignment, true, toText)
+				setViaText(m, k, str)
+			}
+			if _, ok := m[[2]types.Kind{str, k}]; !ok && k != str {
+				add(str, k, Explicit, false, fromText)
+				setViaText(m, str, k)
+			}
 		}
 	}
 	return m
 }
+
+// stringKinds are PostgreSQL's string types: from and to these every type has
+// a cast through its text.
+var stringKinds = []types.Kind{types.Text, types.Varchar, types.Bpchar, types.Name}
 
 func setViaText(m map[[2]types.Kind]castEntry, from, to types.Kind) {
 	c := m[[2]types.Kind{from, to}]
@@ -95,7 +101,7 @@ func Cast(e Expr, to types.Type, ctx CastContext, pos int) (Expr, error) {
 			if err != nil {
 				return nil, pgerr.From(err).At(pos)
 			}
-			return castMod(&Const{Value: d}, to, pos), nil
+			return castMod(&Const{Value: d}, to, ctx, pos)
 		}
 	}
 	if from.Kind != to.Kind {
@@ -105,20 +111,32 @@ func Cast(e Expr, to types.Type, ctx CastContext, pos int) (Expr, error) {
 		}
 		e = &Call{Func: ce.f, Args: []Expr{e}, T: types.T(to.Kind), Pos: pos}
 	}
-	return castMod(e, to, pos), nil
+	return castMod(e, to, ctx, pos)
 }
 
-// castMod brings e, of to's kind, within to's precision and scale.
-func castMod(e Expr, to types.Type, pos int) Expr {
-	if to.Kind != types.Numeric || to.Mod < 0 {
-		return e
+// castMod brings e, of to's kind, within to's precision, scale or length.
+func castMod(e Expr, to types.Type, ctx CastContext, pos int) (Expr, error) {
+	if to.Mod < 0 || e.Type().Mod == to.Mod {
+		return e, nil
 	}
-	mod := registry.casts[[2]types.Kind{types.Numeric, types.Numeric}]
-	c := &Call{Func: mod.f, Args: []Expr{e}, T: to, Pos: pos}
-	if _, ok := e.(*Const); ok {
-		return foldNode(c)
+	f := modFuncs[to.Kind]
+	if ctx == Explicit && cutFuncs[to.Kind] != nil {
+		f = cutFuncs[to.Kind]
 	}
-	return c
+	if f == nil {
+		return e, nil
+	}
+	c := &Call{Func: f, Args: []Expr{e}, T: to, Pos: pos}
+	if k, ok := e.(*Const); ok {
+		d, err := types.ApplyMod(k.Value, to, f == cutFuncs[to.Kind])
+		if err != nil && to.Kind != types.Numeric {
+			return nil, pgerr.From(err).At(pos)
+		} else if err != nil {
+			return c, nil
+		}
+		return &Const{Value: d}, nil
+	}
+	return c, nil
 }
 
 func canCast(from, to types.Kind, ctx CastContext) bool {
@@ -242,21 +260,6 @@ func timestampToDate(f *frame) {
 	for _, r := range f.rows() {
 		f.out.I64[r] = types.TimestampToDate(f.args[0].I64[r])
 	}
-}
-
-// bindNumericMod is numeric to numeric(p,s).
-func bindNumericMod(c *Call) (kernel, error) {
-	mod := c.T.Mod
-	return func(f *frame) {
-		for _, r := range f.rows() {
-			n, err := types.NumApplyMod(types.DecodeNumeric(f.args[0].Bytes(int(r))), mod)
-			if err != nil {
-				f.fail(int(r), err)
-				continue
-			}
-			appendNumeric(f, int(r), n)
-		}
-	}, nil
 }
 
 func boolToText(f *frame) {

@@ -208,7 +208,8 @@ func (d *decoder) datum() types.Datum {
 	switch k := v.Type.Kind; k.Phys() {
 	case types.PhysBool, types.PhysInt64:
 		v.I = d.varint()
-		if k == types.Bool && v.I&^1 != 0 || (k == types.Int4 || k == types.Date) && v.I != int64(int32(v.I)) {
+		if k == types.Bool && v.I&^1 != 0 || (k == types.Int4 || k == types.Date) && v.I != int64(int32(v.I)) ||
+			k == types.Int2 && v.I != int64(int16(v.I)) || k == types.Oid && v.I != int64(uint32(v.I)) {
 			d.fail()
 		}
 	case types.PhysFloat64:
@@ -219,7 +220,7 @@ func (d *decoder) datum() types.Datum {
 		v.Iv.Months, v.Iv.Days, v.Iv.Micros = d.int32(), d.int32(), d.varint()
 	default:
 		v.B = append([]byte{}, d.take(d.uvarint())...)
-		if k == types.Numeric && !types.ValidNumeric(v.B) {
+		if k == types.Numeric && !types.ValidNumeric(v.B) || k == types.Uuid && len(v.B) != 16 {
 			d.fail()
 		}
 	}

@@ -23,8 +23,12 @@ func compareFuncs() []*Func {
 	var fs []*Func
 	for _, c := range comparisons {
 		for _, k := range allKinds {
-			fs = append(fs, safe(c.op, types.Bool, c.kernel(k), k, k))
+			if k != types.Varchar && k != types.Json { // varchar is compared as text
+				fs = append(fs, safe(c.op, types.Bool, c.kernel(k), k, k))
+			}
 		}
+		fs = append(fs, asOther(c.op, types.Float8, types.Bool, types.Float4, types.Float8), asOther(c.op, types.Float8, types.Bool, types.Float8, types.Float4),
+			asOther(c.op, types.Text, types.Bool, types.Name, types.Text), asOther(c.op, types.Text, types.Bool, types.Text, types.Name))
 		fs = append(fs, c.mixed(types.Date, types.Timestamp), c.mixed(types.Date, types.Timestamptz),
 			c.mixed(types.Timestamp, types.Date), c.mixed(types.Timestamptz, types.Date),
 			c.mixed(types.Timestamp, types.Timestamptz), c.mixed(types.Timestamptz, types.Timestamp))
@@ -36,11 +40,12 @@ func (c comparison) kernel(k types.Kind) kernel {
 	switch k {
 	case types.Bool:
 		return c.rowwise
-	case types.Float8:
+	case types.Float8, types.Float4:
 		return c.floats
-	case types.Text:
+	case types.Text, types.Bytea, types.Uuid, types.Name, types.Char:
 		return c.texts
-	case types.Numeric, types.Interval:
+	}
+	if k.Phys() != types.PhysInt64 {
 		return c.rowwise
 	}
 	return c.ints
@@ -158,13 +163,20 @@ func compareRows(a, b *types.Vec, r int) int {
 			return -1
 		}
 		return 1
-	case types.Float8:
+	case types.Float8, types.Float4:
 		return types.CompareFloat(a.F64[r], b.F64[r])
 	case types.Interval:
 		return types.CompareInterval(a.Iv[r], b.Iv[r])
+	case types.Timetz:
+		return types.CompareTimetz(a.Iv[r], b.Iv[r])
 	case types.Numeric:
 		return compareNumerics(a.Bytes(r), b.Bytes(r))
-	case types.Text, types.Unknown:
+	case types.Bpchar:
+		return bytes.Compare(types.TrimBlanks(a.Bytes(r)), types.TrimBlanks(b.Bytes(r)))
+	case types.Jsonb:
+		return types.CompareJSONB(a.Bytes(r), b.Bytes(r))
+	}
+	if a.Type.Kind.Phys() == types.PhysBytes {
 		return bytes.Compare(a.Bytes(r), b.Bytes(r))
 	}
 	switch {
@@ -212,6 +224,9 @@ func instant(k types.Kind, v int64) int64 {
 func greatestFuncs() []*Func {
 	var fs []*Func
 	for _, k := range allKinds {
+		if k == types.Json {
+			continue
+		}
 		for _, name := range []string{"greatest", "least"} {
 			f := safe(name, k, extreme(name == "greatest"), k)
 			f.Strict, f.Variadic = false, true

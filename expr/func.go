@@ -28,6 +28,7 @@ type Func struct {
 	Variadic   bool
 	cast       bool
 	total      bool   // never fails
+	as         string // id of the function that this overload, of other types, is computed by
 	refused    string // known, but not supported: what to say
 	hint       string // and what to do instead
 	id         string
@@ -43,6 +44,9 @@ var kindNames = map[types.Kind]string{
 	types.Unknown: "unknown", types.Bool: "bool", types.Int4: "int4", types.Int8: "int8",
 	types.Float8: "float8", types.Numeric: "numeric", types.Text: "text", types.Date: "date",
 	types.Timestamp: "timestamp", types.Timestamptz: "timestamptz", types.Interval: "interval",
+	types.Int2: "int2", types.Float4: "float4", types.Varchar: "varchar", types.Bpchar: "bpchar", types.Bytea: "bytea",
+	types.Time: "time", types.Timetz: "timetz", types.Uuid: "uuid", types.Name: "name", types.Oid: "oid",
+	types.Char: "char", types.Json: "json", types.Jsonb: "jsonb",
 }
 
 // ID names f in stored plans: "name(kinds)", with "*" after the last kind of a
@@ -83,16 +87,21 @@ type catalogue struct {
 
 var registry = newCatalogue(
 	arithmeticFuncs(), compareFuncs(), floatFuncs(), numericFuncs(), textFuncs(), rewriteFuncs(), likeFuncs(),
-	datetimeFuncs(), greatestFuncs(), clockFuncs())
+	datetimeFuncs(), greatestFuncs(), clockFuncs(), smallFuncs(), timeFuncs())
 
 func newCatalogue(families ...[]*Func) *catalogue {
 	c := &catalogue{byID: map[string]*Func{}, byName: map[string][]*Func{}, casts: castTable()}
 	for _, fam := range families {
 		for _, f := range fam {
 			f.id = makeID(f.Name, f.Args, f.Variadic)
-			c.byID[f.id] = f
+			if f.as == "" { // no plan has the others
+				c.byID[f.id] = f
+			}
 			c.byName[f.Name] = append(c.byName[f.Name], f)
 		}
+	}
+	for _, f := range modFunctions() {
+		c.byID[f.id] = f
 	}
 	for _, ce := range c.casts {
 		ce.f.id = "cast:" + makeID(ce.f.Name, ce.f.Args, false)

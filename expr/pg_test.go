@@ -39,6 +39,19 @@ var edgeValues = map[types.Kind][]string{
 	types.Date:        {"2000-01-01", "1999-12-31", "2024-02-29", "0001-01-01", "4713-11-24 BC", "5874897-12-31", "infinity", "-infinity", "1970-01-01", "2023-01-31", "9999-12-31", "0044-03-15 BC"},
 	types.Timestamp:   {"2000-01-01 00:00:00", "1999-12-31 23:59:59.999999", "2024-02-29 12:34:56.789", "0001-01-01 00:00:00", "294276-12-31 23:59:59.999999", "4713-11-24 00:00:00 BC", "infinity", "-infinity", "1970-01-01 00:00:01.5", "2023-01-31 10:00:00"},
 	types.Timestamptz: {"2000-01-01 00:00:00+00", "2024-02-29 12:34:56.789+05:30", "infinity", "-infinity", "1970-01-01 00:00:00+00", "2023-03-31 23:59:59.5-08", "0001-01-01 00:00:00+00"},
+	types.Int2:        {"0", "1", "-1", "2", "7", "100", "32767", "-32768", "15", "181"},
+	types.Float4:      {"0", "-0", "1", "-1.5", "2.5", "3.4e38", "-3.4e38", "1e-38", "1.4e-45", "NaN", "Infinity", "-Infinity", "1e6", "123456.7", "0.1", "16777217", "32767.5", "1234567"},
+	types.Varchar:     {"", "a", "abc", "x ", "12", "héllo", "a%", "TRUE", "2024-02-29", `{"a":1}`},
+	types.Bpchar:      {"", "a", "a  ", "abc", " b ", "12 ", "日本 ", "f"},
+	types.Bytea:       {"", `\x00`, `\x00ff`, "abc", `\xdeadbeef`, "aab", `\x6100`},
+	types.Time:        {"00:00:00", "24:00:00", "12:34:56.789", "23:59:59.999999", "04:05:06", "00:00:00.000001"},
+	types.Timetz:      {"00:00:00+00", "24:00:00+00", "12:34:56.789-08", "04:05:06+05:30", "23:59:59+15:59:59", "04:05:06-15:59"},
+	types.Uuid:        {"00000000-0000-0000-0000-000000000000", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "ffffffff-ffff-ffff-ffff-ffffffffffff", "a0eebc99-9c0b-1ef8-8b6d-6bb9bd380a11"},
+	types.Name:        {"", "a", "abc", "pg_class", "Some Name"},
+	types.Oid:         {"0", "1", "25", "4294967295", "2147483648"},
+	types.Char:        {"", "a", "b", "1"},
+	types.Json:        {"1", "null", "true", `{"a": [1, 2.50, {"b": null}], "c": "x\ny"}`, `[1, "two", 3.0, [4], null]`, `"text"`, "{}", "[]", ` {"b":1, "a":{"b":2}} `, "-1.5e3", `{"a":"1","1":[true,false]}`, `[[1,2],[3,[4,5]]]`},
+	types.Jsonb:       {"1", "1.0", "null", "true", `{"a": [1, 2.50, {"b": null}], "c": "x\ny"}`, `[1, "two", 3.0, [4], null]`, `"text"`, "{}", "[]", ` {"b":1, "a":{"b":2}} `, "-1.5e3", `{"a":"1","1":[true,false]}`, `[[1,2],[3,[4,5]]]`, `["a","b"]`, `{"a":1,"b":2,"c":3}`, `"a"`, "32768", "1e20"},
 	types.Interval:    {"0", "1 day", "-1 day", "1 month", "1 year 2 months 3 days 04:05:06.789", "-1 mons +2 days -03:00:00", "24:00:00", "30 days", "178000000 years", "2147483647 days", "1 microsecond", "36:00:00", "-13 months"},
 }
 
@@ -58,11 +71,20 @@ type sample struct {
 
 type sampler struct{ r *rand.Rand }
 
+// sqlName is a type's name that a cast understands: character alone would be
+// character(1).
+func sqlName(k types.Kind) string {
+	if k == types.Bpchar {
+		return "bpchar"
+	}
+	return k.String()
+}
+
 func pickOne[T any](r *rand.Rand, s []T) T { return s[r.IntN(len(s))] }
 
 func (s *sampler) literal(k types.Kind, from []string) sample {
 	if s.r.IntN(20) == 0 {
-		return sample{sql: "NULL::" + k.String(), build: func() (Expr, error) { return &Const{Value: types.NullOf(types.T(k))}, nil }}
+		return sample{sql: "NULL::" + sqlName(k), build: func() (Expr, error) { return &Const{Value: types.NullOf(types.T(k))}, nil }}
 	}
 	if from == nil {
 		from = edgeValues[k]
@@ -83,7 +105,7 @@ func (s *sampler) literal(k types.Kind, from []string) sample {
 	if s.r.IntN(12) == 0 {
 		return sample{sql: lit, build: func() (Expr, error) { return unknown, nil }}
 	}
-	return sample{sql: lit + "::" + k.String(), build: func() (Expr, error) { return Cast(unknown, types.T(k), Explicit, 0) }}
+	return sample{sql: lit + "::" + sqlName(k), build: func() (Expr, error) { return Cast(unknown, types.T(k), Explicit, 0) }}
 }
 
 // rough functions are compared to 12 digits and never nested.
@@ -106,7 +128,7 @@ func (s *sampler) value(k types.Kind, depth int) sample {
 func (s *sampler) function() *Func {
 	for {
 		f := pickOne(s.r, sampleFuncs)
-		if f.Volatility == Immutable && f.Name != "boolout" && f.refused == "" {
+		if f.Volatility == Immutable && f.Name != "boolout" && f.refused == "" && f.as == "" {
 			return f
 		}
 	}
@@ -173,10 +195,29 @@ func (s *sampler) call(f *Func, depth int) sample {
 	switch {
 	case f.cast:
 		to := types.T(f.Result)
-		if f.Result == types.Numeric && s.r.IntN(2) == 0 {
-			to.Mod = types.NumericMod(1+s.r.IntN(20), s.r.IntN(5))
+		switch f.Result {
+		case types.Numeric:
+			if s.r.IntN(2) == 0 {
+				to.Mod = types.NumericMod(1+s.r.IntN(20), s.r.IntN(5))
+			}
+		case types.Varchar, types.Bpchar:
+			if s.r.IntN(2) == 0 {
+				to.Mod = 4 + int32(1+s.r.IntN(6))
+			}
+		case types.Time, types.Timetz, types.Timestamp, types.Timestamptz:
+			if s.r.IntN(2) == 0 {
+				to.Mod = int32(s.r.IntN(7))
+			}
+		case types.Interval:
+			if s.r.IntN(2) == 0 {
+				to.Mod = 0x7fff<<16 | int32(s.r.IntN(7))
+			}
 		}
-		out.sql = "(" + sqls[0] + ")::" + to.String()
+		name := to.String()
+		if to.Mod < 0 {
+			name = sqlName(to.Kind)
+		}
+		out.sql = "(" + sqls[0] + ")::" + name
 		out.build = build(func(a []Expr) (Expr, error) { return Cast(a[0], to, Explicit, 0) })
 	case f.isOp() && len(args) == 2:
 		out.sql = "(" + sqls[0] + " " + f.Name + " " + sqls[1] + ")"
@@ -345,7 +386,7 @@ func TestRecorded(t *testing.T) {
 		}
 	}
 	for _, f := range sampleFuncs {
-		if f.Volatility != Immutable || f.Name == "boolout" || f.refused != "" {
+		if f.Volatility != Immutable || f.Name == "boolout" || f.refused != "" || f.as != "" {
 			continue
 		}
 		h := fnv.New64()
@@ -402,6 +443,8 @@ func alike(x sample, ours, theirs answer) bool {
 		return true // forms of dates that streamdb does not read
 	case ours.code == "22P02" && theirs.code == "22003": // too long and not a number: both
 		return true
+	case strings.Contains(x.sql, "\"char\")::character("): // PostgreSQL does not pad it
+		return ours.code == theirs.code && strings.TrimRight(ours.text, " ") == strings.TrimRight(theirs.text, " ")
 	case ours.code == "54000": // streamdb's limit is lower
 		return theirs.code == ""
 	}
@@ -421,7 +464,7 @@ func TestPostgresAggregates(t *testing.T) {
 		k := pickOne(s.r, allKinds)
 		name := pickOne(s.r, []string{"count", "sum", "avg", "min", "max", "bool_and", "bool_or"})
 		var values []types.Datum
-		rows := []string{"(NULL::" + k.String() + ")"}
+		rows := []string{"(NULL::" + sqlName(k) + ")"}
 		for range s.r.IntN(6) {
 			x := s.literal(k, nil)
 			e, err := x.build()
@@ -433,7 +476,7 @@ func TestPostgresAggregates(t *testing.T) {
 				t.Fatal(err)
 			}
 			values = append(values, e.(*Const).Value)
-			rows = append(rows, "("+x.sql+"::"+k.String()+")")
+			rows = append(rows, "("+x.sql+"::"+sqlName(k)+")")
 		}
 		sql := "(SELECT " + name + "(v) FROM (VALUES " + strings.Join(rows, ", ") + ") t(v))"
 		theirs, err := pgAnswer(context.Background(), c, sample{sql: sql})

@@ -17,20 +17,26 @@ const (
 	catString
 	catDate
 	catSpan
+	catUser
+	catInternal
 )
 
 func categoryOf(k types.Kind) category {
 	switch k {
 	case types.Bool:
 		return catBool
-	case types.Int4, types.Int8, types.Float8, types.Numeric:
+	case types.Int4, types.Int8, types.Float8, types.Numeric, types.Int2, types.Float4, types.Oid:
 		return catNumeric
-	case types.Text:
+	case types.Text, types.Varchar, types.Bpchar, types.Name:
 		return catString
-	case types.Date, types.Timestamp, types.Timestamptz:
+	case types.Date, types.Timestamp, types.Timestamptz, types.Time, types.Timetz:
 		return catDate
 	case types.Interval:
 		return catSpan
+	case types.Bytea, types.Uuid, types.Json, types.Jsonb:
+		return catUser
+	case types.Char:
+		return catInternal
 	}
 	return catUnknown
 }
@@ -38,7 +44,7 @@ func categoryOf(k types.Kind) category {
 // preferred reports whether k is its category's preferred type.
 func preferred(k types.Kind) bool {
 	switch k {
-	case types.Bool, types.Float8, types.Text, types.Timestamptz, types.Interval:
+	case types.Bool, types.Float8, types.Text, types.Timestamptz, types.Interval, types.Oid:
 		return true
 	}
 	return false
@@ -116,6 +122,9 @@ func bindCall(f *Func, args []Expr, pos int) (Expr, error) {
 		e := pgerr.Unsupported("%s", f.refused).At(pos)
 		e.Hint = f.hint
 		return nil, e
+	}
+	if f.as != "" {
+		f = registry.byID[f.as]
 	}
 	cast := make([]Expr, len(args))
 	for i, a := range args {
@@ -376,8 +385,9 @@ func errNoOperator(op string, kinds []types.Kind) *pgerr.Error {
 // through its cast to text.
 func concatAny(left, right Expr, pos int) (Expr, bool, error) {
 	l, r := left.Type().Kind, right.Type().Kind
-	isText := func(k types.Kind) bool { return k == types.Text || k == types.Unknown }
-	if isText(l) == isText(r) {
+	isText := func(k types.Kind) bool { return categoryOf(k) == catString || k == types.Unknown }
+	own := func(k types.Kind) bool { return k == types.Jsonb || k == types.Bytea } // have || themselves
+	if isText(l) == isText(r) || l == types.Unknown && own(r) || own(l) && r == types.Unknown {
 		return nil, false, nil
 	}
 	var err error

@@ -97,7 +97,7 @@ func exprsWithin(n int, es ...expr.Expr) bool {
 func checkOp(op Op, in [][]types.Type, first bool) error {
 	ports := 1
 	switch op.(type) {
-	case *HashJoin:
+	case *HashJoin, *SetOp:
 		ports = 2
 	case *UnionAll:
 		ports = len(in)
@@ -131,10 +131,11 @@ func opWithin(op Op, in [][]types.Type, n int) bool {
 		}
 		return ok
 	case *HashJoin:
-		l, r := len(in[0]), len(in[1])
-		return len(o.LeftTypes) == l && len(o.RightTypes) == r && out == l+r && within(o.LeftKeys, l) &&
-			within(o.RightKeys, r) && len(o.LeftKeys) == len(o.RightKeys) && len(o.NullSafe) == len(o.LeftKeys) &&
-			exprsWithin(out, o.Residual)
+		return o.within(len(in[0]), len(in[1]))
+	case *SetOp:
+		return o.Kind <= ExceptAll && len(in[0]) == out && len(in[1]) == out
+	case *SingleRow:
+		return out == n && within(o.By, n)
 	case *Values:
 		for _, row := range o.Rows {
 			if len(row) != out || !exprsWithin(0, row...) {
@@ -154,4 +155,16 @@ func opWithin(op Op, in [][]types.Type, n int) bool {
 	default:
 		return out == n
 	}
+}
+
+// within verifies a join of l and r columns.
+func (o *HashJoin) within(l, r int) bool {
+	out := l + r
+	if o.Kind == SemiJoin || o.Kind == AntiJoin {
+		out = l
+	}
+	return o.Kind <= AntiJoin && (o.Kind == InnerJoin || o.Residual == nil) &&
+		len(o.LeftTypes) == l && len(o.RightTypes) == r && len(o.Out) == out && within(o.LeftKeys, l) &&
+		within(o.RightKeys, r) && len(o.LeftKeys) == len(o.RightKeys) && len(o.NullSafe) == len(o.LeftKeys) &&
+		exprsWithin(out, o.Residual)
 }

@@ -31,6 +31,9 @@ const (
 	tagMaterialize
 	tagSinkWrite
 	tagCollect
+	tagOuterJoin // a kind, then as tagHashJoin
+	tagSetOp
+	tagSingleRow
 )
 
 // EncodePlan gives the stored form of a plan.
@@ -191,13 +194,24 @@ func (e *encoder) op(op Op) {
 			e.typ(a.T)
 		}
 	case *HashJoin:
-		e.base(tagHashJoin, &o.Base)
+		if o.Kind == InnerJoin {
+			e.base(tagHashJoin, &o.Base)
+		} else {
+			e.base(tagOuterJoin, &o.Base)
+			e.b = append(e.b, byte(o.Kind))
+		}
 		e.ints(o.LeftKeys)
 		e.ints(o.RightKeys)
 		e.types(o.LeftTypes)
 		e.types(o.RightTypes)
 		e.bools(o.NullSafe)
 		e.optExpr(o.Residual)
+	case *SetOp:
+		e.base(tagSetOp, &o.Base)
+		e.b = append(e.b, byte(o.Kind))
+	case *SingleRow:
+		e.base(tagSingleRow, &o.Base)
+		e.ints(o.By)
 	case *UnionAll:
 		e.base(tagUnionAll, &o.Base)
 	case *Values:
@@ -432,13 +446,14 @@ func (d *decoder) op() Op {
 	case tagHashAgg:
 		return d.hashAgg()
 	case tagHashJoin:
-		j := &HashJoin{Base: d.base(), LeftKeys: d.ints(), RightKeys: d.ints(), LeftTypes: d.types(), RightTypes: d.types()}
-		j.NullSafe = make([]bool, d.len())
-		for i := range j.NullSafe {
-			j.NullSafe[i] = d.bool()
-		}
-		j.Residual = d.optExpr()
-		return j
+		return d.hashJoin(d.base(), InnerJoin)
+	case tagOuterJoin:
+		base := d.base()
+		return d.hashJoin(base, JoinKind(d.byte()))
+	case tagSetOp:
+		return &SetOp{Base: d.base(), Kind: SetOpKind(d.byte())}
+	case tagSingleRow:
+		return &SingleRow{Base: d.base(), By: d.ints()}
 	case tagUnionAll:
 		return &UnionAll{d.base()}
 	case tagValues:
@@ -473,4 +488,14 @@ func (d *decoder) hashAgg() Op {
 		o.Aggs = append(o.Aggs, a)
 	}
 	return o
+}
+
+func (d *decoder) hashJoin(base Base, kind JoinKind) Op {
+	j := &HashJoin{Base: base, Kind: kind, LeftKeys: d.ints(), RightKeys: d.ints(), LeftTypes: d.types(), RightTypes: d.types()}
+	j.NullSafe = make([]bool, d.len())
+	for i := range j.NullSafe {
+		j.NullSafe[i] = d.bool()
+	}
+	j.Residual = d.optExpr()
+	return j
 }

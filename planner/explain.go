@@ -172,11 +172,14 @@ func (x *explainer) operator(op Op) string {
 	case *HashAgg:
 		return x.hashAgg(o)
 	case *HashJoin:
-		s := "HashJoin left (" + columnNumbers(o.LeftKeys) + ") = right (" + columnNumbers(o.RightKeys) + ")"
-		if o.Residual != nil {
-			s += " where " + text(o.Residual)
+		return hashJoinText(o)
+	case *SetOp:
+		return "SetOp " + strings.ToLower(o.Kind.String())
+	case *SingleRow:
+		if len(o.By) == 0 {
+			return "SingleRow"
 		}
-		return s
+		return "SingleRow by (" + columnNumbers(o.By) + ")"
 	case *UnionAll:
 		return "UnionAll"
 	case *Values:
@@ -192,6 +195,22 @@ func (x *explainer) operator(op Op) string {
 		return "Collect"
 	}
 	return "?"
+}
+
+func hashJoinText(o *HashJoin) string {
+	s := "HashJoin"
+	if o.Kind != InnerJoin {
+		s += " " + o.Kind.String()
+	}
+	if len(o.LeftKeys) == 0 {
+		s += " of every left with every right row"
+	} else {
+		s += " left (" + columnNumbers(o.LeftKeys) + ") = right (" + columnNumbers(o.RightKeys) + ")"
+	}
+	if o.Residual != nil {
+		s += " where " + text(o.Residual)
+	}
+	return s
 }
 
 func (x *explainer) hashAgg(o *HashAgg) string {

@@ -127,15 +127,32 @@ type (
 		Aggs       []AggCall
 		AppendOnly bool // the input never takes rows back
 	}
-	// HashJoin is an inner equi-join of ports 0 and 1. Output: left columns,
-	// then right columns; Residual is over these. States: Bag left, Bag right.
+	// HashJoin is an equi-join of ports 0 and 1; without keys every left row
+	// meets every right one. Output: left columns, then right columns (not of
+	// semi and anti joins); Residual, of inner joins only, is over these.
+	// States: Bag left, Bag right (not of semi and anti joins), Lines of match
+	// counts (not of inner joins).
 	HashJoin struct {
 		Base
+		Kind                  JoinKind
 		LeftKeys, RightKeys   []int
 		LeftTypes, RightTypes []types.Type
 		// NullSafe[i]: key i matches NULL with NULL (IS NOT DISTINCT FROM).
 		NullSafe []bool
 		Residual expr.Expr
+	}
+	// SetOp is INTERSECT or EXCEPT of ports 0 and 1. States: Lines, and if
+	// equal rows may differ a Bag of the left ones.
+	SetOp struct {
+		Base
+		Kind SetOpKind
+	}
+	// SingleRow passes the only row of each key in columns By (none: the only
+	// row at all); several rows are an error, as of a scalar subquery. States:
+	// Lines, Bag.
+	SingleRow struct {
+		Base
+		By []int
 	}
 	// UnionAll passes both (all) ports through.
 	UnionAll struct{ Base }
@@ -157,6 +174,40 @@ type (
 	// Collect gives rows to the caller. Last operator of an ad-hoc plan.
 	Collect struct{ Base }
 )
+
+// JoinKind says which rows a join gives. Stored in plans: never renumber.
+type JoinKind uint8
+
+// The kinds of joins. A right join is a left one with its sides exchanged.
+const (
+	InnerJoin JoinKind = iota // pairs
+	LeftJoin                  // pairs, and left rows without a match
+	FullJoin                  // pairs, and rows of both sides without a match
+	SemiJoin                  // left rows with a match
+	AntiJoin                  // left rows without a match
+)
+
+// String gives the kind's name.
+func (k JoinKind) String() string { return joinNames[k] }
+
+var joinNames = [...]string{"inner", "left", "full", "semi", "anti"}
+
+// SetOpKind is a set operation that compares its inputs. Stored in plans:
+// never renumber.
+type SetOpKind uint8
+
+// The set operations.
+const (
+	Intersect SetOpKind = iota
+	IntersectAll
+	Except
+	ExceptAll
+)
+
+// String gives the operation as SQL has it.
+func (k SetOpKind) String() string { return setOpNames[k] }
+
+var setOpNames = [...]string{"INTERSECT", "INTERSECT ALL", "EXCEPT", "EXCEPT ALL"}
 
 // AggCall is an aggregate over columns: Args and Filter are input columns
 // (Filter -1: none).

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -132,6 +133,9 @@ func TestPlans(t *testing.T) {
 				}
 				return "ok\n"
 			}
+			if d.Cmd == "stored" {
+				return stored(t, d.Input)
+			}
 			out, err := f.run(d.Cmd, d.Input)
 			if err != nil {
 				return errorText(err)
@@ -236,4 +240,17 @@ func (f *fixture) roundTrip(p *Plan) {
 	if !bytes.Equal(EncodePlan(q), b) {
 		f.t.Fatal("a plan changed in its stored form")
 	}
+}
+
+// stored explains a plan of which the stored form is given.
+func stored(t *testing.T, text string) string {
+	b, err := hex.DecodeString(strings.ReplaceAll(text, "\n", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := DecodePlan(b)
+	if err != nil {
+		return errorText(err)
+	}
+	return strings.Join(Explain(&Planned{Plan: p}, false), "\n") + "\n"
 }

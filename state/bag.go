@@ -13,7 +13,8 @@ import (
 // costs the same in every group.
 type Bag struct {
 	multi
-	index index // rows of groups above smallGroup, by key and image
+	index index    // rows of groups above smallGroup, by key and image
+	ahead []uint32 // scratch of approach
 }
 
 // smallGroup is the number of rows up to which a group is searched along its
@@ -38,6 +39,7 @@ func (b *Bag) Add(k *types.KeyBatch, rows *types.ByteBatch, diff []int32) error 
 	if err != nil {
 		return err
 	}
+	b.approach(slots)
 	for i, s := range slots {
 		d := int64(1)
 		if diff != nil {
@@ -159,11 +161,32 @@ func (b *Bag) Match(k *types.KeyBatch, m *Matches) error {
 		if err := b.resolve(k, Find, m.slots); err != nil {
 			return err
 		}
+		b.approach(m.slots)
 		m.at, m.next = 0, 0
 	}
 	m.More = false
+	b.gather(k.Len(), m)
+	// The images after the chains, and read before they are copied, so that
+	// cache misses overlap.
+	b.miss.touch = b.slab.approach(m.refs)
+	for i, r := range m.refs {
+		image := b.slab.get(r)
+		m.Image.Add(image)
+		if len(m.Image.Data) >= pageImageBytes && i+1 < len(m.refs) {
+			m.at, m.next, m.More = int(m.Key[i+1]), m.ents[i+1], true
+			m.Key, m.Count = m.Key[:i+1], m.Count[:i+1]
+			break
+		}
+	}
+	return nil
+}
+
+// gather walks the chains of n keys from where m stands until its page is
+// full.
+func (b *Bag) gather(n int, m *Matches) {
 	limit := m.limit()
-	for ; m.at < k.Len(); m.at++ {
+	m.refs, m.ents = m.refs[:0], m.ents[:0]
+	for ; m.at < n; m.at++ {
 		e := m.next
 		if e == 0 {
 			if m.slots[m.at] == NoSlot {
@@ -172,19 +195,40 @@ func (b *Bag) Match(k *types.KeyBatch, m *Matches) error {
 			e = u32(b.heads.read(uint32(m.slots[m.at]))[b.rowOff+rowFirst:])
 		}
 		for e != 0 {
-			if len(m.Key) >= limit || len(m.Image.Data) >= pageImageBytes {
+			if len(m.Key) >= limit {
 				m.next, m.More = e, true
-				return nil
+				return
 			}
 			cell := b.ents.read(e)
 			m.Key = append(m.Key, int32(m.at))
-			m.Image.Add(b.slab.get(ref(u32(cell[entRef:]))))
 			m.Count = append(m.Count, countOf(cell))
+			m.refs, m.ents = append(m.refs, ref(u32(cell[entRef:]))), append(m.ents, e)
 			e = u32(cell[entNext:])
 		}
 		m.next = 0
 	}
-	return nil
+}
+
+// approach walks the chains of lines in step, up to smallGroup rows each, so
+// that the cache misses of different chains overlap.
+func (b *Bag) approach(slots []Slot) {
+	b.ahead = b.ahead[:0]
+	for _, s := range slots {
+		if s != NoSlot {
+			if e := u32(b.heads.read(uint32(s))[b.rowOff+rowFirst:]); e != 0 {
+				b.ahead = append(b.ahead, e)
+			}
+		}
+	}
+	for round := 0; round < smallGroup && len(b.ahead) > 0; round++ {
+		left := b.ahead[:0]
+		for _, e := range b.ahead {
+			if e = u32(b.ents.read(e)[entNext:]); e != 0 {
+				left = append(left, e)
+			}
+		}
+		b.ahead = left
+	}
 }
 
 // loaded enters an entry from the tier or a handle.

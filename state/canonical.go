@@ -35,7 +35,6 @@ type CanonicalWriter struct {
 	blocks  int
 	table   int
 	group   uint16
-	begun   bool
 	entries int64
 }
 

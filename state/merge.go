@@ -100,6 +100,11 @@ func (c *concat) Close() error {
 // Restore iterates what handles hold for table i of a spec, sorted: of keyed
 // tables the entries of the spec's key groups, of lists all items.
 func Restore(ctx context.Context, spec Spec, handles []Handle, i int) (Entries, error) {
+	for _, h := range handles {
+		if h.NumGroups != spec.NumGroups {
+			return nil, pgerr.New(pgerr.DataCorrupted, "a state handle has %d key groups, its job %d", h.NumGroups, spec.NumGroups)
+		}
+	}
 	r := spec.Groups
 	if spec.Tables[i].Kind == KindList {
 		r = types.GroupRange{Lo: 0, Hi: 1 << 16}

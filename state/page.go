@@ -22,8 +22,10 @@ type Matches struct {
 	More  bool            // the page was full: call again with the same keys
 
 	slots []Slot
-	at    int
-	next  uint32
+	at    int    // key to go on with
+	next  uint32 // entry of it to go on with, 0: the first
+	refs  []ref  // of the page's images
+	ents  []uint32
 }
 
 // Begin makes m start over with a new batch although the last one had more.

@@ -25,6 +25,8 @@ func AppendBinary(dst []byte, d Datum) []byte {
 		return binary.BigEndian.AppendUint64(dst, floatImage(d.F))
 	case Numeric:
 		return appendNumericBinary(dst, DecodeNumeric(d.B))
+	case Int2, Oid, Float4, Time, Timetz, Char, Jsonb:
+		return appendBinaryOther(dst, d)
 	case Interval:
 		dst = binary.BigEndian.AppendUint64(dst, uint64(d.Iv.Micros))
 		dst = binary.BigEndian.AppendUint32(dst, uint32(d.Iv.Days))
@@ -42,6 +44,9 @@ func errBinaryLength(t Type) error {
 // modifier; 22P03 for bytes that are none. The result shares nothing with b.
 func ParseBinary(t Type, b []byte) (Datum, error) {
 	d := Datum{Type: t}
+	if t.Kind > Interval {
+		return parseBinaryOther(t, b)
+	}
 	switch w := t.Kind.width(); {
 	case w > 0 && len(b) != w:
 		return Datum{}, errBinaryLength(t)
@@ -81,6 +86,9 @@ func ParseBinary(t Type, b []byte) (Datum, error) {
 			return Datum{}, err
 		}
 		d.B = append([]byte{}, b...)
+	}
+	if t.Mod >= 0 {
+		return ApplyMod(d, t, false)
 	}
 	return d, nil
 }

@@ -13,10 +13,11 @@ import (
 //	byte: how multiplicities are kept, 0 all +1, 1 one byte each, 2 four
 //	per column: byte 1 if it has NULLs, then a bit per row, padded with 0
 //	  bool            a bit per row, padded with 0
-//	  int4, date      4 bytes a row
-//	  int8, timestamps, float8  8 bytes a row
-//	  interval        µs 8, days 4, months 4 bytes a row
-//	  text, numeric   uvarint length of each row, then all the bytes
+//	  int2            2 bytes a row
+//	  int4, oid, date 4 bytes a row
+//	  int8, time, timestamps, floats  8 bytes a row
+//	  interval, timetz  µs 8, days 4, months 4 bytes a row
+//	  others          uvarint length of each row, then all the bytes
 //
 // The slot of a NULL is zeros, or length 0. Frozen: the journal keeps it.
 
@@ -117,9 +118,12 @@ func appendInts(dst []byte, v *Vec, nulls Bitmap, c *Chunk, n int) []byte {
 		if nulls.Get(r) {
 			continue
 		}
-		if w == 4 {
+		switch w {
+		case 2:
+			binary.LittleEndian.PutUint16(out[k*2:], uint16(v.I64[r]))
+		case 4:
 			binary.LittleEndian.PutUint32(out[k*4:], uint32(v.I64[r]))
-		} else {
+		default:
 			binary.LittleEndian.PutUint64(out[k*8:], uint64(v.I64[r]))
 		}
 	}
@@ -267,7 +271,7 @@ func (d *chunkDecoder) column(v *Vec) {
 		b := d.take(w * d.n)
 		v.I64 = make([]int64, len(b)/w)
 		for i := range v.I64 {
-			v.I64[i] = readInt(b[i*w:], w)
+			v.I64[i] = readInt(b[i*w:], k)
 		}
 	case PhysFloat64:
 		b := d.take(8 * d.n)
@@ -320,11 +324,11 @@ func (d *chunkDecoder) strings(v *Vec) {
 		}
 	}
 	v.Data = append([]byte(nil), d.take(int(total))...)
-	if v.Type.Kind != Numeric || d.bad {
+	if d.bad {
 		return
 	}
 	for i := range v.Span {
-		if !v.Null(i) && !ValidNumeric(v.Bytes(i)) {
+		if !v.Null(i) && !validBytes(v.Type.Kind, v.Bytes(i)) {
 			d.bad = true
 			return
 		}

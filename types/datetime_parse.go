@@ -22,6 +22,7 @@ type dateTime struct {
 	zoned   bool
 	offset  int64          // seconds east of UTC, if zoned and zone is nil
 	zone    *time.Location // if zoned by name
+	dated   bool           // a time came with a date
 }
 
 // ParseDate reads PostgreSQL's input syntax of date (DateStyle ISO, MDY).
@@ -89,7 +90,8 @@ func (dt *dateTime) timestamp(s string, offset int64) (int64, error) {
 }
 
 func parseDateTime(k Kind, s string) (dt dateTime, err error) {
-	if dt.parseISO(s) {
+	if dt.parseISO(s) && (k != Time && k != Timetz || len(s) > 10) {
+		dt.dated = true
 		return dt, nil
 	}
 	if len(s) > maxDateTimeInput {
@@ -263,6 +265,8 @@ func (p *dateTimeParser) number() error {
 	switch {
 	case c == ':':
 		return p.clock(n + p.takeWhile(func(c byte) bool { return isDigit(c) || c == ':' || c == '.' }))
+	case p.timeOnly() && c == '-' && (len(n) == 6 || len(n) == 4) && strings.Count(p.rest, "-") == 1:
+		return p.digitsOnly(n, "")
 	case (c == '-' || c == '/' || c == '.' && !p.isoTime && len(n) < 6) && len(p.parts) == 0:
 		return p.delimited(n, c)
 	case c == '.':
@@ -286,16 +290,22 @@ func (p *dateTimeParser) delimited(first string, delim byte) error {
 		}
 		p.parts = append(p.parts, part)
 	}
-	if len(p.parts) != 3 {
+	if len(p.parts) != 3 && !(len(p.parts) == 2 && len(first) >= 4 && len(p.parts[1]) == 3) {
 		return p.syntax()
 	}
 	return nil
 }
 
+// timeOnly says that a date may be left out.
+func (p *dateTimeParser) timeOnly() bool { return p.kind == Time || p.kind == Timetz }
+
 // digitsOnly reads YYYYMMDD, YYMMDD, HHMMSS[.f], HHMM after a T, or one part
 // of a date.
 func (p *dateTimeParser) digitsOnly(n, fraction string) error {
 	clock := p.isoTime || len(p.parts) == 3
+	if p.timeOnly() && !p.hasTime && len(p.parts) == 0 && (len(n) == 6 || len(n) == 4 && fraction == "") {
+		clock = true
+	}
 	switch {
 	case clock && !p.hasTime && len(n) == 6:
 		return p.clock(n[:2] + ":" + n[2:4] + ":" + n[4:] + fraction)
@@ -396,7 +406,7 @@ func (p *dateTimeParser) signed() error {
 		return nil
 	}
 	s := p.takeWhile(func(c byte) bool { return isDigit(c) || c == ':' })
-	if p.dt.zoned || len(p.parts) < 3 {
+	if p.dt.zoned || len(p.parts) < 3 && !(p.timeOnly() && p.hasTime) {
 		return p.syntax()
 	}
 	off, err := p.displacement(s)
@@ -475,6 +485,19 @@ func (p *dateTimeParser) word() error {
 		p.parts = append(p.parts, w)
 		return nil
 	}
+	if (w == "j" || w == "jd") && isDigit(p.peek()) && len(p.parts) == 0 {
+		n, ok := smallNumber(p.takeWhile(isDigit))
+		if !ok {
+			return p.overflow()
+		}
+		y, m, d := CivilFromDays(n + minDate)
+		if p.bc = y <= 0; p.bc {
+			y = 1 - y
+		}
+		year := strconv.FormatInt(y, 10)
+		p.parts = append(p.parts, strings.Repeat("0", max(4-len(year), 0))+year, strconv.Itoa(m), strconv.Itoa(d))
+		return nil
+	}
 	if off, ok := zoneAbbrevs[w]; ok && p.peek() != '/' {
 		if p.dt.zoned {
 			return p.syntax()
@@ -484,7 +507,10 @@ func (p *dateTimeParser) word() error {
 	}
 	switch {
 	case isWeekday(w):
-	case w == "t" && len(p.parts) == 3 && !p.hasTime:
+	case w == "allballs" && !p.hasTime:
+		p.hasTime = true
+		p.dt.zoned, p.dt.offset = true, 0
+	case w == "t" && (len(p.parts) == 3 || p.timeOnly()) && !p.hasTime:
 		p.isoTime = true
 	case w == "am" || w == "pm":
 		p.meridiem = w[0]
@@ -568,15 +594,15 @@ func zoneCase(s string) string {
 // finish checks the fields and makes them a date and a time.
 func (p *dateTimeParser) finish() error {
 	if p.words < 0 || p.dt.special != 0 { // a special value
-		if len(p.parts) > 0 || p.hasTime || p.dt.special != 0 && p.words > 1 {
+		if len(p.parts) > 0 || p.hasTime || p.dt.special != 0 && p.words > 1 || p.timeOnly() {
 			return p.syntax()
 		}
 		return nil
 	}
-	if len(p.parts) != 3 || p.isoTime && !p.hasTime {
+	if p.isoTime && !p.hasTime || p.timeOnly() && !p.hasTime {
 		return p.syntax()
 	}
-	if err := p.date(); err != nil {
+	if err := p.day(); err != nil {
 		return err
 	}
 	if p.meridiem != 0 {
@@ -589,6 +615,42 @@ func (p *dateTimeParser) finish() error {
 		}
 	}
 	p.dt.tod = p.hour*microsPerHour + p.minutes*microsPerMinute + p.micros
+	return nil
+}
+
+// day reads the date, which a time need not have: year, month and day, or a
+// year and the day in it.
+func (p *dateTimeParser) day() error {
+	switch {
+	case len(p.parts) == 0 && p.timeOnly():
+		return nil
+	case len(p.parts) == 2 && !p.compact && len(p.parts[0]) >= 4 && len(p.parts[1]) == 3 && isDigit(p.parts[0][0]) && isDigit(p.parts[1][0]):
+		return p.yearDay()
+	case len(p.parts) != 3:
+		return p.syntax()
+	}
+	p.dt.dated = true
+	return p.date()
+}
+
+// yearDay reads a year and a day of it.
+func (p *dateTimeParser) yearDay() error {
+	y, ok := smallNumber(p.parts[0])
+	if !ok {
+		return p.overflow()
+	}
+	if p.bc && y > 0 {
+		y = 1 - y
+	}
+	d := digits(p.parts[1])
+	switch {
+	case d < 1:
+		return p.syntax()
+	case y == 0 && !p.bc || d > 366:
+		return p.overflow()
+	}
+	p.dt.dated = true
+	p.dt.days = DaysFromCivil(y, 1, 1) + int64(d) - 1
 	return nil
 }
 

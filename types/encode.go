@@ -40,26 +40,28 @@ const (
 // bits, inverted if negative, sign flipped if not, with -0 as 0 and every NaN
 // as the greatest; text is its bytes and 0x00; interval is its length in µs
 // (a month is 30 days, a day 24 hours) as 10 bytes big-endian with the sign
-// flipped; numeric is described at appendNumericOrder. Frozen: hashes of it
-// place rows in key groups.
+// flipped; numeric is described at appendNumericOrder, the kinds after interval
+// at appendOrderOther. Frozen: hashes of it place rows in key groups.
 func AppendOrder(dst []byte, v *Vec, r int, o OrderSpec) []byte {
 	if v.Null(r) {
 		return appendOrderNull(dst, o)
 	}
 	start := len(dst) + 1
 	switch v.Type.Kind {
-	case Int8, Timestamp, Timestamptz:
+	case Int8, Timestamp, Timestamptz, Time:
 		dst = appendOrderInt64(dst, v.I64[r])
 	case Int4, Date:
 		dst = appendOrderInt32(dst, v.I64[r])
 	case Bool:
 		dst = appendOrderBool(dst, v.Bool[r])
-	case Float8:
+	case Float8, Float4:
 		dst = appendOrderFloat(dst, v.F64[r])
 	case Interval:
 		dst = appendOrderInterval(dst, v.Iv[r])
 	case Numeric:
 		dst = appendNumericOrder(append(dst, orderValue), v.Bytes(r))
+	case Int2, Oid, Timetz, Bpchar, Bytea, Uuid, Jsonb:
+		dst = appendOrderOther(dst, v.Datum(r))
 	default:
 		s := v.Span[r]
 		dst = append(dst, orderValue)
@@ -79,18 +81,20 @@ func AppendOrderDatum(dst []byte, d Datum, o OrderSpec) []byte {
 	}
 	start := len(dst) + 1
 	switch d.Type.Kind {
-	case Int8, Timestamp, Timestamptz:
+	case Int8, Timestamp, Timestamptz, Time:
 		dst = appendOrderInt64(dst, d.I)
 	case Int4, Date:
 		dst = appendOrderInt32(dst, d.I)
 	case Bool:
 		dst = appendOrderBool(dst, d.I != 0)
-	case Float8:
+	case Float8, Float4:
 		dst = appendOrderFloat(dst, d.F)
 	case Interval:
 		dst = appendOrderInterval(dst, d.Iv)
 	case Numeric:
 		dst = appendNumericOrder(append(dst, orderValue), d.B)
+	case Int2, Oid, Timetz, Bpchar, Bytea, Uuid, Jsonb:
+		dst = appendOrderOther(dst, d)
 	default:
 		dst = append(dst, orderValue)
 		dst = append(dst, d.B...)
@@ -224,7 +228,7 @@ func CompareDatum(a, b Datum) int {
 		return -1
 	}
 	switch a.Type.Kind {
-	case Bool, Int4, Int8, Date, Timestamp, Timestamptz:
+	case Bool, Int4, Int8, Date, Timestamp, Timestamptz, Int2, Oid, Time:
 		switch {
 		case a.I < b.I:
 			return -1
@@ -232,12 +236,18 @@ func CompareDatum(a, b Datum) int {
 			return 1
 		}
 		return 0
-	case Float8:
+	case Float8, Float4:
 		return CompareFloat(a.F, b.F)
 	case Interval:
 		return CompareInterval(a.Iv, b.Iv)
+	case Timetz:
+		return CompareTimetz(a.Iv, b.Iv)
 	case Numeric:
 		return NumCmp(DecodeNumeric(a.B), DecodeNumeric(b.B))
+	case Bpchar:
+		return bytes.Compare(TrimBlanks(a.B), TrimBlanks(b.B))
+	case Jsonb:
+		return CompareJSONB(a.B, b.B)
 	default:
 		return bytes.Compare(a.B, b.B)
 	}

@@ -9,9 +9,9 @@ import (
 
 // Image format: one bit per column set for NULL (column i is bit i%8 of byte
 // i/8, the rest 0), then the values that are not NULL in column order: bool 1
-// byte, int4 and date 4, int8 and timestamps 8, float8 its 8 bits with one
-// form of NaN, interval 8 µs + 4 days + 4 months, all little-endian; text and
-// numeric a uvarint length and the bytes. A row has exactly one image.
+// byte, int2 2, int4, oid and date 4, int8, time and timestamps 8, floats 8
+// bits of a float8 with one form of NaN, interval (and timetz) 8 µs + 4 days +
+// 4 months, all little-endian; the others a uvarint length and the bytes. A row has exactly one image.
 
 // errImage is what DecodeImage says of bytes that are no image of the types.
 var errImage = errors.New("malformed row image")
@@ -43,18 +43,20 @@ func AppendImage(dst []byte, c *Chunk, r int, cols []int) []byte {
 
 func appendImageValue(dst []byte, v *Vec, r int) []byte {
 	switch v.Type.Kind {
-	case Int8, Timestamp, Timestamptz:
+	case Int8, Timestamp, Timestamptz, Time:
 		return binary.LittleEndian.AppendUint64(dst, uint64(v.I64[r]))
-	case Int4, Date:
+	case Int4, Date, Oid:
 		return binary.LittleEndian.AppendUint32(dst, uint32(v.I64[r]))
+	case Int2:
+		return binary.LittleEndian.AppendUint16(dst, uint16(v.I64[r]))
 	case Bool:
 		if v.Bool[r] {
 			return append(dst, 1)
 		}
 		return append(dst, 0)
-	case Float8:
+	case Float8, Float4:
 		return binary.LittleEndian.AppendUint64(dst, floatImage(v.F64[r]))
-	case Interval:
+	case Interval, Timetz:
 		return appendImageInterval(dst, v.Iv[r])
 	default:
 		s := v.Span[r]
@@ -85,15 +87,17 @@ func AppendImageDatum(dst []byte, d Datum) []byte {
 	}
 	dst = append(dst, 0)
 	switch d.Type.Kind {
-	case Int8, Timestamp, Timestamptz:
+	case Int8, Timestamp, Timestamptz, Time:
 		return binary.LittleEndian.AppendUint64(dst, uint64(d.I))
-	case Int4, Date:
+	case Int4, Date, Oid:
 		return binary.LittleEndian.AppendUint32(dst, uint32(d.I))
+	case Int2:
+		return binary.LittleEndian.AppendUint16(dst, uint16(d.I))
 	case Bool:
 		return append(dst, byte(d.I&1))
-	case Float8:
+	case Float8, Float4:
 		return binary.LittleEndian.AppendUint64(dst, floatImage(d.F))
-	case Interval:
+	case Interval, Timetz:
 		return appendImageInterval(dst, d.Iv)
 	default:
 		dst = binary.AppendUvarint(dst, uint64(len(d.B)))
@@ -214,7 +218,7 @@ func (v *Vec) appendImageBytes(b []byte) (rest []byte, ok bool) {
 		if len(b) < w {
 			return b, false
 		}
-		v.I64 = append(v.I64, readInt(b, w))
+		v.I64 = append(v.I64, readInt(b, k))
 		b = b[w:]
 	case PhysFloat64:
 		if len(b) < 8 {
@@ -234,7 +238,7 @@ func (v *Vec) appendImageBytes(b []byte) (rest []byte, ok bool) {
 			return b, false
 		}
 		val := b[w : w+int(l)]
-		if k == Numeric && !ValidNumeric(val) {
+		if !validBytes(k, val) {
 			return b, false
 		}
 		v.Span = append(v.Span, Span{Off: uint32(len(v.Data)), Len: uint32(l)})
@@ -253,22 +257,42 @@ func (k Kind) width() int {
 	switch k {
 	case Bool:
 		return 1
-	case Int4, Date:
+	case Int2:
+		return 2
+	case Int4, Date, Oid:
 		return 4
-	case Int8, Timestamp, Timestamptz, Float8:
+	case Int8, Timestamp, Timestamptz, Time, Float8, Float4:
 		return 8
-	case Interval:
+	case Interval, Timetz:
 		return 16
 	default:
 		return 0
 	}
 }
 
-func readInt(b []byte, w int) int64 {
-	if w == 4 {
+func readInt(b []byte, k Kind) int64 {
+	switch k {
+	case Int2:
+		return int64(int16(binary.LittleEndian.Uint16(b)))
+	case Int4, Date:
 		return int64(int32(binary.LittleEndian.Uint32(b)))
+	case Oid:
+		return int64(binary.LittleEndian.Uint32(b))
 	}
 	return int64(binary.LittleEndian.Uint64(b))
+}
+
+// validBytes reports whether b can be a value of a PhysBytes kind.
+func validBytes(k Kind, b []byte) bool {
+	switch k {
+	case Numeric:
+		return ValidNumeric(b)
+	case Uuid:
+		return len(b) == 16
+	case Char:
+		return len(b) == 0 || len(b) == 1 && b[0] != 0
+	}
+	return true
 }
 
 func readInterval(b []byte) IntervalValue {

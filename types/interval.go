@@ -66,7 +66,7 @@ func scaleInterval(months, days, micros float64) (IntervalValue, error) {
 
 func roundMicros(f float64) float64 { return math.RoundToEven(f*1e6) / 1e6 }
 
-func fitsInt32(f float64) bool { return f >= math.MinInt32 && f <= math.MaxInt32 }
+func fitsInt32(f float64) bool { return f >= math.MinInt32 && f < -math.MinInt32 }
 
 // JustifyHours moves whole days of a's time into its days, so that both have
 // one sign.

@@ -46,7 +46,7 @@ func ParseInterval(s string) (IntervalValue, error) {
 	t := strings.ToLower(trimSpace(s))
 	ok := t != "" && len(t) <= maxDateTimeInput
 	if ok && strings.HasPrefix(trimSpace(s), "P") {
-		ok = p.iso(t[1:])
+		ok = len(t) > 1 && p.isoParts(t[1:])
 	} else if ok {
 		ok = p.verbose(t)
 	}
@@ -104,7 +104,7 @@ func (p *intervalParser) verbose(s string) bool {
 	for i := len(f) - 1; i >= 0; i-- {
 		w := f[i]
 		switch {
-		case w == "ago" && i == len(f)-1:
+		case w == "ago":
 			ago, unit = true, 0 // which no number can have
 		case isLetter(w[0]):
 			u, known := intervalUnits[w]

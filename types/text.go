@@ -18,7 +18,7 @@ var errSyntax = errors.New("syntax")
 func errInput(k Kind, s string) error {
 	code := pgerr.InvalidTextRepresentation
 	switch k {
-	case Date, Timestamp, Timestamptz, Interval:
+	case Date, Timestamp, Timestamptz, Interval, Time, Timetz:
 		code = pgerr.InvalidDatetimeFormat
 	}
 	return pgerr.New(code, "invalid input syntax for type %s: \"%s\"", textInputName(k), s)
@@ -29,6 +29,8 @@ func textInputName(k Kind) string {
 	switch k {
 	case Timestamp:
 		return "timestamp"
+	case Time:
+		return "time"
 	default:
 		return T(k).String()
 	}
@@ -73,6 +75,20 @@ func AppendTextIn(dst []byte, d Datum, loc *time.Location) []byte {
 		return AppendTimestamptz(dst, d.I, loc)
 	case Interval:
 		return AppendInterval(dst, d.Iv)
+	case Int2, Oid:
+		return strconv.AppendInt(dst, d.I, 10)
+	case Float4:
+		return appendFloat4(dst, d.F)
+	case Bytea:
+		return AppendHex(dst, d.B)
+	case Time:
+		return appendClock(dst, uint64(d.I))
+	case Timetz:
+		return AppendTimetz(dst, d.Iv)
+	case Uuid:
+		return appendUUID(dst, d.B)
+	case Char:
+		return appendChar(dst, d.B)
 	default:
 		return append(dst, d.B...)
 	}
@@ -223,9 +239,14 @@ func ParseTextIn(t Type, s string, loc *time.Location) (Datum, error) {
 		d.I, err = ParseTimestamptz(s, loc)
 	case Interval:
 		d.Iv, err = ParseInterval(s)
-	default:
+	case Text, Unknown:
 		d.B = []byte(s)
 		err = CheckText(d.B)
+	default:
+		d, err = parseTextOther(t, s, loc)
+	}
+	if err == nil && t.Mod >= 0 && t.Kind != Numeric {
+		d, err = ApplyMod(d, t, false)
 	}
 	if err != nil {
 		return Datum{}, err

@@ -22,6 +22,19 @@ const (
 	Timestamp   // µs since 2000-01-01 00:00, no zone
 	Timestamptz // µs since 2000-01-01 00:00 UTC
 	Interval    // months, days, µs
+	Int2
+	Float4  // rounded to single precision, a float64 in vectors
+	Varchar // Mod is the length + 4
+	Bpchar  // character(n); trailing blanks do not count in comparisons
+	Bytea
+	Time   // µs since midnight, up to and including 24:00
+	Timetz // Micros since midnight, Months the zone in seconds west of UTC
+	Uuid   // 16 bytes
+	Name   // at most 63 bytes
+	Oid    // 0 to 2^32-1
+	Char   // "char": one byte, or none for 0
+	Json   // the text as it came
+	Jsonb  // canonical text, see jsonb.go
 	numKinds
 )
 
@@ -41,10 +54,10 @@ type Phys uint8
 // The physical layouts.
 const (
 	PhysBool     Phys = iota // Vec.Bool
-	PhysInt64                // Vec.I64: Int4, Int8, Date, Timestamp, Timestamptz
-	PhysFloat64              // Vec.F64
-	PhysBytes                // Vec.Span into Vec.Data: Text, Numeric (see numeric.go), Unknown
-	PhysInterval             // Vec.Iv
+	PhysInt64                // Vec.I64: integers, Oid, Date, Time, Timestamp, Timestamptz
+	PhysFloat64              // Vec.F64: Float4, Float8
+	PhysBytes                // Vec.Span into Vec.Data: Numeric (see numeric.go) and all kinds not named here
+	PhysInterval             // Vec.Iv: Interval, Timetz
 )
 
 // Phys gives the layout of k.
@@ -52,11 +65,11 @@ func (k Kind) Phys() Phys {
 	switch k {
 	case Bool:
 		return PhysBool
-	case Int4, Int8, Date, Timestamp, Timestamptz:
+	case Int4, Int8, Date, Timestamp, Timestamptz, Int2, Time, Oid:
 		return PhysInt64
-	case Float8:
+	case Float8, Float4:
 		return PhysFloat64
-	case Interval:
+	case Interval, Timetz:
 		return PhysInterval
 	default:
 		return PhysBytes
@@ -64,9 +77,20 @@ func (k Kind) Phys() Phys {
 }
 
 // ImageIsKey reports whether values that are equal in SQL always have the
-// same image. It is false where one SQL value has several exact forms
-// (1.0 and 1.00, -0 and 0, '1 day' and '24:00:00').
-func (k Kind) ImageIsKey() bool { return k != Numeric && k != Float8 && k != Interval }
+// same image, which is found in their key by its kind alone. It is false where
+// one SQL value has several exact forms (1.0 and 1.00, -0 and 0, '1 day' and
+// '24:00:00'), and for kinds whose key only DecodeKey takes apart.
+func (k Kind) ImageIsKey() bool {
+	switch k {
+	case Unknown, Bool, Int4, Int8, Text, Date, Timestamp, Timestamptz, Varchar, Name, Char:
+		return true
+	}
+	return false
+}
+
+// Comparable reports whether values of k have an equality and an order: what
+// GROUP BY, DISTINCT, ORDER BY and keys need. Only json has none.
+func (k Kind) Comparable() bool { return k != Json }
 
 // Column is a named, typed column of a relation's schema.
 type Column struct {

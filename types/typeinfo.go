@@ -26,6 +26,19 @@ var typeInfos = [numKinds]typeInfo{
 	Timestamp:   {1114, 8, "timestamp without time zone"},
 	Timestamptz: {1184, 8, "timestamp with time zone"},
 	Interval:    {1186, 16, "interval"},
+	Int2:        {21, 2, "smallint"},
+	Float4:      {700, 4, "real"},
+	Varchar:     {1043, -1, "character varying"},
+	Bpchar:      {1042, -1, "character"},
+	Bytea:       {17, -1, "bytea"},
+	Time:        {1083, 8, "time without time zone"},
+	Timetz:      {1266, 12, "time with time zone"},
+	Uuid:        {2950, 16, "uuid"},
+	Name:        {19, 64, "name"},
+	Oid:         {26, 4, "oid"},
+	Char:        {18, 1, "\"char\""},
+	Json:        {114, -1, "json"},
+	Jsonb:       {3802, -1, "jsonb"},
 }
 
 // Valid reports whether k is one of the kinds.
@@ -46,8 +59,23 @@ func (t Type) String() string {
 		return "invalid"
 	}
 	name := typeInfos[t.Kind].name
-	if p, s, ok := NumericModParts(t.Mod); ok && t.Kind == Numeric {
-		return name + "(" + itoa(p) + "," + itoa(s) + ")"
+	if t.Mod < 0 {
+		return name
+	}
+	switch t.Kind {
+	case Numeric:
+		if p, s, ok := NumericModParts(t.Mod); ok {
+			return name + "(" + itoa(p) + "," + itoa(s) + ")"
+		}
+	case Varchar, Bpchar:
+		return name + "(" + itoa(int(t.Mod)-charModBase) + ")"
+	case Time, Timetz, Timestamp, Timestamptz:
+		word, zone, _ := strings.Cut(name, " ")
+		return word + "(" + itoa(int(t.Mod)) + ") " + zone
+	case Interval:
+		if p, ok := intervalPrecision(t.Mod); ok {
+			return name + "(" + itoa(p) + ")"
+		}
 	}
 	return name
 }
@@ -67,9 +95,16 @@ var kindNames = map[string]Kind{
 	"bool": Bool, "boolean": Bool,
 	"int": Int4, "int4": Int4, "integer": Int4,
 	"int8": Int8, "bigint": Int8,
+	"int2": Int2, "smallint": Int2,
 	"float8": Float8, "double precision": Float8, "float": Float8,
+	"float4": Float4, "real": Float4,
 	"numeric": Numeric, "decimal": Numeric, "dec": Numeric,
 	"text": Text, "date": Date,
+	"varchar": Varchar, "character varying": Varchar, "national character varying": Varchar,
+	"bpchar": Bpchar, "character": Bpchar, "char": Bpchar, "national character": Bpchar, "nchar": Bpchar,
+	"bytea": Bytea, "uuid": Uuid, "name": Name, "oid": Oid, "\"char\"": Char, "json": Json, "jsonb": Jsonb,
+	"time": Time, "time without time zone": Time,
+	"timetz": Timetz, "time with time zone": Timetz,
 	"timestamp": Timestamp, "timestamp without time zone": Timestamp,
 	"timestamptz": Timestamptz, "timestamp with time zone": Timestamptz,
 	"interval": Interval,
@@ -77,16 +112,13 @@ var kindNames = map[string]Kind{
 
 // refusedNames are PostgreSQL's types that streamdb does not have.
 var refusedNames = []string{
-	"\"char\"", "aclitem", "bigserial", "bit", "bit varying", "box", "bpchar", "bytea", "char", "character",
-	"character varying", "cid", "cidr", "circle", "datemultirange", "daterange", "float4", "gtsvector", "inet",
-	"int2", "int2vector", "int4multirange", "int4range", "int8multirange", "int8range", "json", "jsonb", "jsonpath",
-	"line", "lseg", "macaddr", "macaddr8", "money", "name", "national character", "national character varying",
-	"nchar", "nummultirange", "numrange", "oid", "oidvector", "path", "pg_lsn", "pg_snapshot", "point", "polygon",
-	"real", "record", "refcursor", "regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper",
-	"regoperator", "regproc", "regprocedure", "regrole", "regtype", "serial", "serial2", "serial4", "serial8",
-	"smallint", "smallserial", "tid", "time", "time with time zone", "time without time zone", "timetz", "tsmultirange",
-	"tsquery", "tsrange", "tstzmultirange", "tstzrange", "tsvector", "txid_snapshot", "uuid", "varbit", "varchar",
-	"void", "xid", "xid8", "xml",
+	"aclitem", "bigserial", "bit", "bit varying", "box", "cid", "cidr", "circle", "datemultirange", "daterange", "gtsvector",
+	"inet", "int2vector", "int4multirange", "int4range", "int8multirange", "int8range", "jsonpath",
+	"line", "lseg", "macaddr", "macaddr8", "money", "nummultirange", "numrange", "oidvector", "path", "pg_lsn",
+	"pg_snapshot", "point", "polygon", "record", "refcursor", "regclass", "regcollation", "regconfig", "regdictionary",
+	"regnamespace", "regoper", "regoperator", "regproc", "regprocedure", "regrole", "regtype", "serial", "serial2", "serial4",
+	"serial8", "smallserial", "tid", "tsmultirange", "tsquery", "tsrange", "tstzmultirange", "tstzrange", "tsvector",
+	"txid_snapshot", "varbit", "void", "xid", "xid8", "xml",
 }
 
 // TypeByName gives the type of a SQL name in lower case (with or without
@@ -109,11 +141,14 @@ func TypeByName(name string, mods []int64) (Type, error) {
 		return floatType(mods)
 	case k == Numeric:
 		return numericType(mods)
+	case k == Bpchar && len(mods) == 0 && name != "bpchar":
+		return Type{Kind: Bpchar, Mod: 1 + charModBase}, nil
 	case len(mods) == 0:
 		return T(k), nil
-	case k == Timestamp || k == Timestamptz || k == Interval:
-		return Type{}, pgerr.Unsupported("a precision of type %s", T(k)).
-			WithHint("Leave the precision out: values keep microseconds.")
+	case k == Varchar || k == Bpchar:
+		return charType(k, mods)
+	case k == Timestamp || k == Timestamptz || k == Time || k == Timetz || k == Interval:
+		return precisionType(k, mods)
 	}
 	return Type{}, pgerr.New(pgerr.SyntaxError, "type modifier is not allowed for type \"%s\"", name)
 }
@@ -124,16 +159,9 @@ func refuseName(name string) error {
 	}
 	err := pgerr.Unsupported("type %s", name)
 	switch name {
-	case "varchar", "character varying", "char", "character", "bpchar", "name", "nchar",
-		"national character", "national character varying", "\"char\"":
-		return err.WithHint("Use text.")
-	case "int2", "smallint":
-		return err.WithHint("Use integer.")
-	case "float4", "real":
-		return err.WithHint("Use double precision.")
 	case "money":
 		return err.WithHint("Use numeric.")
-	case "json", "jsonb", "uuid", "xml":
+	case "xml":
 		return err.WithHint("Use text.")
 	case "serial", "serial2", "serial4", "serial8", "smallserial", "bigserial":
 		return err.WithHint("Use bigint and give the values.")
@@ -150,7 +178,7 @@ func floatType(mods []int64) (Type, error) {
 	case p > 53:
 		return Type{}, pgerr.New(pgerr.InvalidParameterValue, "precision for type float must be less than 54 bits")
 	case p <= 24:
-		return Type{}, pgerr.Unsupported("type float(%d)", p).WithHint("Use double precision.")
+		return T(Float4), nil
 	}
 	return T(Float8), nil
 }

@@ -130,7 +130,7 @@ func startDemoServer(ctx context.Context, dir, listen string) (*demoServer, erro
 	if err != nil {
 		return nil, err
 	}
-	l, err := listenLoopback(listen)
+	l, err := listenDemo(ctx, listen)
 	if err != nil {
 		en.Kill()
 		return nil, err
@@ -140,22 +140,17 @@ func startDemoServer(ctx context.Context, dir, listen string) (*demoServer, erro
 	return d, nil
 }
 
-// listenLoopback listens where it is told, or at any port if that one is in
-// use. Only loopback addresses are taken: there are no passwords.
-func listenLoopback(addr string) (net.Listener, error) {
-	a, err := net.ResolveTCPAddr("tcp", addr)
+// listenDemo listens where it is told, or at any port if that one is in use.
+func listenDemo(ctx context.Context, addr string) (net.Listener, error) {
+	l, err := (&serveOptions{listen: addr}).listener(ctx)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return l, err
+	}
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
-	if !a.IP.IsLoopback() {
-		return nil, fmt.Errorf("the demo listens on loopback addresses only, not on %q", addr)
-	}
-	l, err := net.ListenTCP("tcp", a)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		a.Port = 0
-		l, err = net.ListenTCP("tcp", a)
-	}
-	return l, err
+	return (&serveOptions{listen: net.JoinHostPort(host, "0")}).listener(ctx)
 }
 
 func (d *demoServer) dsn() string {

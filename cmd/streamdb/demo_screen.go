@@ -57,8 +57,7 @@ func (s *screen) redraw(f frame, rate float64) {
 	row("\x1b[1mstreamdb demo\x1b[0m   answers that keep up with their streams; Ctrl-C ends it")
 	row("join in:  \x1b[1m%s\x1b[0m", s.psql)
 	row("")
-	row("%d bids read, %.0f a second   %d flights read   checkpoint %d took %.0f ms   %s",
-		f.events, rate, f.flights, f.checkpoint, f.checkpointMillis, s.savepoint(f))
+	row("%d bids, %.0f a second   %d flights   %s   %s", f.events, rate, f.flights, f.lastCheckpoint(), s.savepoint(f))
 	row("")
 	row("%-34s %s", "SELECT * FROM per_channel", "SELECT * FROM by_origin  -- flights JOIN airports")
 	row("\x1b[2m%-12s %9s %11s %5s %-22s %7s %6s\x1b[0m", "channel", "n", "highest", "iata", "city", "flights", "delay")
@@ -104,13 +103,21 @@ func (s *screen) line(f frame, rate float64) {
 		o := f.origins[0]
 		from = fmt.Sprintf("%s %d (delay %.1f)", o.iata, o.flights, o.delay)
 	}
-	fmt.Fprintf(s.out, "bids %d (%.0f/s)  top channel %s  bidders %d  busy %d  flights %d, most from %s  checkpoint %d (%.0f ms)\n",
-		f.events, rate, top, f.bidders, f.busy, f.flights, from, f.checkpoint, f.checkpointMillis)
+	fmt.Fprintf(s.out, "bids %d (%.0f/s)  top channel %s  bidders %d  busy %d  flights %d, most from %s  %s\n",
+		f.events, rate, top, f.bidders, f.busy, f.flights, from, f.lastCheckpoint())
+}
+
+// lastCheckpoint tells of the newest checkpoint since the start.
+func (f *frame) lastCheckpoint() string {
+	if f.checkpoint == 0 {
+		return "no checkpoint yet"
+	}
+	return fmt.Sprintf("checkpoint %d took %.0f ms", f.checkpoint, f.checkpointMillis)
 }
 
 // end says good-bye; dir is the data directory that stays, "" for none.
 func (s *screen) end(dir string) {
-	fmt.Fprintf(s.out, "done: %d bids, %d flights, %d checkpoints\n", s.last.events, s.last.flights, s.last.checkpoint)
+	fmt.Fprintf(s.out, "done: %d bids, %d flights, %s\n", s.last.events, s.last.flights, s.last.lastCheckpoint())
 	if dir != "" {
 		fmt.Fprintf(s.out, "everything is in %s: go on with demo --data-dir %s\n", dir, dir)
 	}

@@ -119,7 +119,7 @@ func appendFlights(ctx context.Context, path string) error {
 
 // frame is what is shown at one moment.
 type frame struct {
-	events, flights  int64 // read so far
+	events, flights  int64 // in the answers, earlier runs included
 	bidders, busy    int64
 	channels         []channelLine
 	origins          []originLine
@@ -197,8 +197,8 @@ func (st *story) frame(ctx context.Context) (f frame, err error) {
 	}
 	one("SELECT count(*) FROM bidders", &f.bidders)
 	one("SELECT n FROM busy", &f.busy)
-	one("SELECT events FROM streamdb.sources WHERE name = 'bid'", &f.events)
-	one("SELECT events FROM streamdb.sources WHERE name = 'flights'", &f.flights)
+	one("SELECT coalesce(sum(n), 0)::bigint FROM per_channel", &f.events)
+	one("SELECT coalesce(sum(flights), 0)::bigint FROM by_origin", &f.flights)
 	one("SELECT number, duration_ms FROM streamdb.checkpoints WHERE error IS NULL ORDER BY number DESC LIMIT 1", &f.checkpoint, &f.checkpointMillis)
 	if err != nil {
 		return f, err

@@ -13,10 +13,7 @@ import (
 
 	"github.com/streamdb/streamdb/engine"
 	"github.com/streamdb/streamdb/internal/pgerr"
-	"github.com/streamdb/streamdb/state"
-	_ "github.com/streamdb/streamdb/state/filesystem" // the backends there are
-	_ "github.com/streamdb/streamdb/state/memory"
-	_ "github.com/streamdb/streamdb/state/pebble"
+
 	"github.com/streamdb/streamdb/types"
 	"github.com/streamdb/streamdb/wire"
 )
@@ -73,7 +70,7 @@ func (o *serveOptions) config() (engine.Config, error) {
 		return cfg, pgerr.New(pgerr.InvalidParameterValue, "invalid value for --max-connections: %d", o.connections)
 	}
 	for _, b := range []string{o.backend, o.tables} {
-		if _, err := state.Lookup(b); err != nil {
+		if err := engine.CheckBackend(b); err != nil {
 			return cfg, err
 		}
 	}

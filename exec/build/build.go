@@ -152,6 +152,10 @@ func (b *builder) op(op planner.Op, in [][]types.Type, last bool) (*exec.OpSpec,
 		err = hashAgg(s, o)
 	case *planner.HashJoin:
 		err = hashJoin(s, o)
+	case *planner.SetOp:
+		err = setOp(s, o)
+	case *planner.SingleRow:
+		err = singleRow(s, o)
 	case *planner.UnionAll:
 		err = union(s)
 	case *planner.Values:
@@ -187,7 +191,6 @@ func (b *builder) terminal(s *exec.OpSpec, last bool, err error) error {
 
 // kinds are the structures that an operator keeps, by its name.
 var kinds = map[string][]state.Kind{
-	"hash_join":   {state.KindBag, state.KindBag},
 	"values":      {state.KindList},
 	"materialize": {state.KindBag},
 }
@@ -196,13 +199,13 @@ var kinds = map[string][]state.Kind{
 // operator whose kinds are not in the table above has set them itself.
 func (b *builder) tables(s *exec.OpSpec, decls []planner.StateDecl) error {
 	want := kinds[s.Name]
-	if s.Name == "hash_agg" {
+	if s.Tables == nil {
+		s.Tables = make([]state.TableSpec, len(want))
+	} else {
 		want = make([]state.Kind, len(s.Tables))
 		for i := range want {
 			want[i] = s.Tables[i].Kind
 		}
-	} else {
-		s.Tables = make([]state.TableSpec, len(want))
 	}
 	if len(decls) != len(want) {
 		return pgerr.Internal("%s (operator %d) keeps %d states, the plan declares %d", s.Name, s.ID, len(want), len(decls))

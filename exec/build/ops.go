@@ -1,8 +1,6 @@
 package build
 
 import (
-	"slices"
-
 	"github.com/streamdb/streamdb/exec"
 	"github.com/streamdb/streamdb/expr"
 	"github.com/streamdb/streamdb/internal/pgerr"
@@ -152,52 +150,6 @@ func values(s *exec.OpSpec, o *planner.Values) error {
 			rows = append(rows, p)
 		}
 		return exec.NewValues(t, rows), nil
-	}
-	return nil
-}
-
-func hashJoin(s *exec.OpSpec, o *planner.HashJoin) error {
-	s.Name = "hash_join"
-	both := slices.Concat(o.LeftTypes, o.RightTypes)
-	switch {
-	case len(s.In) != 2 || !sameTypes(s.In[0], o.LeftTypes) || !sameTypes(s.In[1], o.RightTypes):
-		return pgerr.Internal("the inputs of operator %d, a join, do not have its types", s.ID)
-	case !sameTypes(both, s.Out):
-		return pgerr.Internal("the output of operator %d, a join, is not its two sides", s.ID)
-	case len(o.LeftKeys) != len(o.RightKeys) || o.NullSafe != nil && len(o.NullSafe) != len(o.LeftKeys):
-		return pgerr.Internal("operator %d, a join, has %d and %d keys", s.ID, len(o.LeftKeys), len(o.RightKeys))
-	}
-	if err := checkColumns("a join", o.LeftKeys, o.LeftTypes); err != nil {
-		return err
-	}
-	if err := checkColumns("a join", o.RightKeys, o.RightTypes); err != nil {
-		return err
-	}
-	for i, l := range o.LeftKeys {
-		if o.LeftTypes[l].Kind != o.RightTypes[o.RightKeys[i]].Kind {
-			return pgerr.Internal("key %d of operator %d, a join, compares different types", i, s.ID)
-		}
-	}
-	var residual []expr.Expr
-	if o.Residual != nil {
-		residual = []expr.Expr{o.Residual}
-		if _, err := compile(s, residual, both); err != nil {
-			return err
-		}
-	}
-	s.New = func(t *exec.Task) (exec.Operator, error) {
-		spec := exec.HashJoinSpec{
-			Keys: [2][]int{o.LeftKeys, o.RightKeys}, NullSafe: o.NullSafe,
-			Types: [2][]types.Type{o.LeftTypes, o.RightTypes},
-		}
-		if residual != nil {
-			p, err := program(t, residual)
-			if err != nil {
-				return nil, err
-			}
-			spec.Residual = p
-		}
-		return exec.NewHashJoin(t, spec), nil
 	}
 	return nil
 }

@@ -12,9 +12,7 @@ import (
 	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/engine"
 	"github.com/streamdb/streamdb/internal/pgerr"
-	_ "github.com/streamdb/streamdb/state/filesystem" // the backends register themselves
-	_ "github.com/streamdb/streamdb/state/memory"
-	_ "github.com/streamdb/streamdb/state/pebble"
+
 	"github.com/streamdb/streamdb/types"
 )
 

@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"engine": {"wire", "sql", "catalog", "planner", "exec", "state", "checkpoint", "journal", "tablestore", "relation",
 		"connector", "expr", "types"},
 	"examples/data": {},
-	"cmd":           {"engine", "wire", "internal", "types", "examples/data"},
+	"cmd":           {"engine", "wire", "state", "internal", "types", "examples/data"},
 }
 
 // anywhere are the folders of tools for tests: they may import what they test.

@@ -41,7 +41,6 @@ type query struct {
 	ordinals bool   // GROUP BY by position
 	with     bool   // the first subquery stands in WITH
 	union    *query // UNION ALL with it
-	aliasTag string // what aliases of this query end in
 }
 
 func (q *query) String() string {

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -180,7 +181,8 @@ func (r *rig) run(s *scenario) error {
 
 // asFailure makes what goes wrong with streamdb's session a failure.
 func (r *rig) asFailure(err error, step int) error {
-	if f, ok := err.(*failure); ok {
+	var f *failure
+	if errors.As(err, &f) {
 		return f
 	}
 	if strings.HasPrefix(err.Error(), "PostgreSQL") {
@@ -253,11 +255,29 @@ func (p *play) apply(st *step) error {
 		}
 	}
 	for _, sql := range st.sql() {
-		if err := p.ours.must(sql); err != nil {
+		if err := p.control(sql); err != nil {
 			return p.fail("control", "", "%v", err)
 		}
 	}
 	return nil
+}
+
+// control runs a statement of streamdb's own. A savepoint is refused while a
+// view is catching up, as it is after a restart: then it is tried again.
+func (p *play) control(sql string) error {
+	deadline := time.Now().Add(statementTimeout / 2)
+	for {
+		a, err := p.ours.do(sql)
+		switch {
+		case err != nil:
+			return err
+		case a.code == "":
+			return nil
+		case a.code != "55000" || time.Now().After(deadline):
+			return fmt.Errorf("streamdb: %s %s, at: %s", a.code, a.message, sql)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // create makes a view on both sides. PostgreSQL's plain view, with OFFSET 0
@@ -337,7 +357,11 @@ func (p *play) compareView(v *view, below bool) (doubt bool, err error) {
 			return true, nil
 		}
 		return false, p.fail(fmt.Sprintf("warning %v/%s", warned, theirs.code), v.name, "%s\nhere the view warns %q\nPostgreSQL: %s %s", v.q, ours.warnings, theirs.code, theirs.message)
-	case !warned:
+	case warned:
+		if err := p.compareErrors(v, theirs); err != nil {
+			return false, err
+		}
+	default:
 		if d := difference(v.q.columns(), ours, theirs); d != "" {
 			return false, p.fail("view", v.name, "view %s%s\n%s\n%s", v.name, v.options, v.q, d)
 		}

@@ -114,7 +114,7 @@ func (p *Process) begin() (*bufio.Reader, error) {
 		args = append(args, "-workdir", p.opts.WorkDir)
 	}
 	p.cmd = exec.Command(exe, args...)
-	p.cmd.Env = append(os.Environ(), childEnv+"=1", "GOTRACEBACK=all")
+	p.cmd.Env = append(os.Environ(), childEnv+"=1")
 	p.cmd.Stderr = os.Stderr
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {

@@ -67,7 +67,7 @@ func config(opts Options) engine.Config {
 	cfg := engine.Config{
 		Dir: opts.Dir, WorkDir: opts.WorkDir, CheckpointInterval: opts.CheckpointInterval,
 		ReadTimeout: opts.ReadTimeout,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		Logger:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if opts.Config != nil {
 		opts.Config(&cfg)
