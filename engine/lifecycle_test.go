@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,9 +18,26 @@ import (
 	"github.com/streamdb/streamdb/types"
 )
 
+// memFS is a file system in memory that can crash at any moment: MemFS's own
+// ReuseForWrite blocks for ever if that moment is within it.
+type memFS struct{ *vfs.MemFS }
+
+func newMemFS() memFS { return memFS{vfs.NewCrashableMem()} }
+
+func (m memFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := m.Rename(from, to); err != nil {
+		return nil, err
+	}
+	return m.OpenReadWrite(to, c)
+}
+
+func (m memFS) crash(unsyncedPercent int, rng *rand.Rand) memFS {
+	return memFS{m.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rng})}
+}
+
 // newMemCore is an engine on a file system in memory that can crash.
 func newMemCore(t *testing.T, cfg func(*Config)) *core {
-	c := &core{t: t, dir: "/data", fs: vfs.NewCrashableMem(), cfg: cfg}
+	c := &core{t: t, dir: "/data", fs: newMemFS(), cfg: cfg}
 	c.open()
 	t.Cleanup(func() { c.en.Kill() })
 	return c
@@ -28,7 +46,7 @@ func newMemCore(t *testing.T, cfg func(*Config)) *core {
 // lose ends the engine as a power failure does: what was not synced is gone.
 func (c *core) lose() {
 	c.t.Helper()
-	after := c.fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{})
+	after := c.fs.(memFS).crash(0, nil)
 	c.en.Kill()
 	c.fs = after
 	c.open()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -227,7 +228,10 @@ func (en *Engine) freezeTables(r *round) {
 			r.tableDone(id, h, err)
 		}
 	}()
-	for id := range r.waiting { // one that stopped meanwhile answers never
+	r.mu.Lock()
+	waiting := slices.Collect(maps.Keys(r.waiting))
+	r.mu.Unlock()
+	for _, id := range waiting { // one that stopped meanwhile answers never
 		if j := en.jobs[id]; j == nil {
 			r.answered(id)
 		} else {

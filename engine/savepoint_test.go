@@ -171,12 +171,13 @@ func (w *world) sinkHolds(types.Epoch) {
 // before the statement, or as in the savepoint, and the settings asked for
 // hold in the latter case.
 func TestRollbackCrashPoints(t *testing.T) {
-	mem := vfs.NewCrashableMem()
+	mem := newMemFS()
 	var left atomic.Int64
-	var after atomic.Pointer[vfs.MemFS]
+	var after atomic.Pointer[memFS]
 	count := errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left.Add(-1) == 0 {
-			after.Store(mem.CrashClone(vfs.CrashCloneCfg{}))
+			dead := mem.crash(0, nil)
+			after.Store(&dead)
 		}
 		return nil
 	})
@@ -207,7 +208,7 @@ func TestRollbackCrashPoints(t *testing.T) {
 			t.Logf("%d times as before, %d times rolled back", back, forth)
 			break
 		}
-		d := &core{t: t, dir: "/data", fs: dead}
+		d := &core{t: t, dir: "/data", fs: *dead}
 		d.open()
 		switch got := d.rows(v, d.en.closed.Load().ID); got {
 		case before:

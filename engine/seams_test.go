@@ -184,12 +184,12 @@ func TestBesideOthers(t *testing.T) {
 // faulty is a file system whose writes fail on demand.
 type faulty struct {
 	vfs.FS
-	mem  *vfs.MemFS
+	mem  memFS
 	rule atomic.Pointer[func(op errorfs.Op) error]
 }
 
 func newFaulty() *faulty {
-	f := &faulty{mem: vfs.NewCrashableMem()}
+	f := &faulty{mem: newMemFS()}
 	f.FS = errorfs.Wrap(f.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if r := f.rule.Load(); r != nil {
 			return (*r)(op)
@@ -250,7 +250,7 @@ func TestDiskFull(t *testing.T) {
 	f.heal()
 	c.checkpoint()
 	c.await("all bids", func() bool { return c.rows(x, 0) == "920000" })
-	dead := f.mem.CrashClone(vfs.CrashCloneCfg{})
+	dead := f.mem.crash(0, nil)
 	c.en.Kill()
 	c.fs = dead
 	c.open()
@@ -294,7 +294,7 @@ func TestFailingDisk(t *testing.T) {
 			if err == nil {
 				t.Fatalf("%v: the engine goes on after a failed sync", k)
 			}
-			dead := f.mem.CrashClone(vfs.CrashCloneCfg{})
+			dead := f.mem.crash(0, nil)
 			c.en.Kill()
 			c.fs = dead
 			c.open()
@@ -355,7 +355,7 @@ func TestDamagedFiles(t *testing.T) {
 				t.Fatalf("%v does not say what to do", err)
 			}
 			t.Log(err)
-			c.fs = vfs.NewCrashableMem() // for the clean-up
+			c.fs = newMemFS() // for the clean-up
 			c.open()
 		})
 	}

@@ -126,7 +126,10 @@ func (en *Engine) Connect(_ context.Context, st wire.Startup) (wire.Session, err
 			WithHint("Connect to database streamdb.")
 	}
 	s := &session{en: en, client: st.Client, user: st.User, database: database, pid: st.PID,
-		prepared: map[string]*namedStatement{}}
+		prepared: map[string]*namedStatement{},
+		// What was acknowledged to anyone before, also before a restart, is in
+		// the first read: a client that connects anew finds its own commits.
+		low: en.closed.Load().ID}
 	if err := s.settings.start(st.User, st.Params); err != nil {
 		return nil, err
 	}

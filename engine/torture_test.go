@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/types"
 )
@@ -334,7 +332,7 @@ func (x *torture) suspendResume() {
 
 // crashNow ends the engine, sometimes while it writes or makes a checkpoint.
 func (x *torture) crashNow() {
-	mem := x.fs.(*vfs.MemFS)
+	mem := x.fs.(memFS)
 	busy := x.rng.IntN(3)
 	wait := time.Duration(x.rng.IntN(1500)) * time.Microsecond
 	done := make(chan struct{})
@@ -352,7 +350,7 @@ func (x *torture) crashNow() {
 	}
 	after := mem
 	if x.rng.IntN(4) > 0 {
-		after = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: x.rng.IntN(3) * 50, RNG: x.rng})
+		after = mem.crash(x.rng.IntN(3)*50, x.rng)
 	}
 	x.note("crash (busy %d, lost %v)", busy, after != mem)
 	x.en.Kill()

@@ -278,6 +278,9 @@ func toText(f *frame) {
 	for _, r := range f.rows() {
 		start := len(o.Data)
 		o.Data = a.AppendText(o.Data, int(r))
+		if f.t.Kind == types.Name {
+			o.Data = o.Data[:start+len(types.CutName(o.Data[start:]))]
+		}
 		f.end(int(r), start)
 	}
 }

@@ -205,6 +205,10 @@ func extractAt(field types.Field, k types.Kind, v *types.Vec, r int) (n types.Nu
 		return types.ExtractTimestamp(field, v.I64[r])
 	case types.Timestamptz:
 		return types.ExtractTimestamptz(field, v.I64[r], time.UTC)
+	case types.Time:
+		return types.ExtractTime(field, v.I64[r]), true
+	case types.Timetz:
+		return types.ExtractTimetz(field, v.Iv[r]), true
 	}
 	return types.ExtractInterval(field, v.Iv[r]), true
 }

@@ -87,7 +87,7 @@ type catalogue struct {
 
 var registry = newCatalogue(
 	arithmeticFuncs(), compareFuncs(), floatFuncs(), numericFuncs(), textFuncs(), rewriteFuncs(), likeFuncs(),
-	datetimeFuncs(), greatestFuncs(), clockFuncs(), smallFuncs(), timeFuncs())
+	datetimeFuncs(), greatestFuncs(), clockFuncs(), smallFuncs(), timeFuncs(), mathFuncs())
 
 func newCatalogue(families ...[]*Func) *catalogue {
 	c := &catalogue{byID: map[string]*Func{}, byName: map[string][]*Func{}, casts: castTable()}

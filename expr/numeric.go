@@ -9,7 +9,6 @@ import (
 // numericFuncs are the operators and functions on numeric.
 func numericFuncs() []*Func {
 	const k, i4 = types.Numeric, types.Int4
-	const hint = "Cast the arguments to double precision."
 	two := func(name string, f func(a, b types.Num) (types.Num, error)) *Func {
 		return fn(name, k, binaryOp(numerics, numerics, numerics, f), k, k)
 	}
@@ -30,9 +29,6 @@ func numericFuncs() []*Func {
 		one("round", round0), one("trunc", trunc0), one("sign", sure(signNumeric)),
 		fn("round", k, binaryOp(numerics, ints, numerics, round), k, i4),
 		fn("trunc", k, binaryOp(numerics, ints, numerics, trunc), k, i4),
-		refusedFn("sqrt", hint, k, k), refusedFn("ln", hint, k, k), refusedFn("exp", hint, k, k), refusedFn("log", hint, k, k),
-		refusedFn("log10", hint, k, k), refusedFn("log", hint, k, k, k), refusedFn("power", hint, k, k, k),
-		refusedFn("pow", hint, k, k, k), refusedFn("^", hint, k, k, k),
 	}
 }
 

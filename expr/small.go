@@ -112,6 +112,9 @@ func timeFuncs() []*Func {
 		safe("+", tz, binaryOp(intervals, intervals, intervals, swapped(addZ)), iv, tz),
 		safe("-", tz, binaryOp(intervals, intervals, intervals, subZ), tz, iv),
 	}
+	for _, k := range []types.Kind{tm, tz} {
+		fs = append(fs, bound("date_part", types.Float8, bindPart(k), types.Text, k), bound("extract", types.Numeric, bindExtract(k), types.Text, k))
+	}
 	for _, name := range []string{"+"} {
 		fs = append(fs, fn(name, types.Timestamp, binaryOp(ints, ints, ints, dateTime), d, tm), fn(name, types.Timestamp, binaryOp(ints, ints, ints, swapped(dateTime)), tm, d),
 			fn(name, types.Timestamptz, binaryOp(ints, intervals, ints, dateTimetz), d, tz), fn(name, types.Timestamptz, binaryOp(intervals, ints, ints, swapped(dateTimetz)), tz, d))

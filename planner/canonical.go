@@ -83,6 +83,9 @@ func (c *canonizer) collect(n node, b *block) {
 			return
 		}
 	case *equiJoinNode:
+		if n.kind != InnerJoin {
+			break
+		}
 		c.collect(n.left, b)
 		c.collect(n.right, b)
 		for i := range n.leftKeys {
@@ -304,6 +307,8 @@ func (c *canonizer) leaf(n node) canonRel {
 		}
 	case *unionNode:
 		c.unionLeaf(n, &r)
+	default:
+		c.joinLeaf(n, &r)
 	}
 	return r
 }

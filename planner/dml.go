@@ -110,7 +110,10 @@ func (t *target) defaultOf(i int) (expr.Expr, error) {
 		return nil, err
 	}
 	x, err = t.assign(x, i, 0)
-	return expr.Fold(x), err
+	if err != nil {
+		return nil, err
+	}
+	return expr.Fold(x), nil
 }
 
 // columnIndex finds a column of the table.

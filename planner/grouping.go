@@ -82,12 +82,33 @@ func (g *grouping) match(e expr.Expr) expr.Expr {
 	if _, ok := e.(*expr.Const); ok || len(g.keys) == 0 {
 		return nil
 	}
+	e = g.undone(e)
 	for _, k := range g.keys {
 		if sameExpr(k.e, e) {
 			return g.b.md.ref(k.out)
 		}
 	}
 	return nil
+}
+
+// undone is e with the keys' representatives replaced by the keys themselves:
+// an expression grouped by may be over a column that is grouped by as well.
+func (g *grouping) undone(e expr.Expr) expr.Expr {
+	in := map[int]int{}
+	for _, k := range g.keys {
+		if k.out != k.in {
+			in[k.out] = k.in
+		}
+	}
+	if len(in) == 0 {
+		return e
+	}
+	return expr.Remap(e, func(i int) int {
+		if key, ok := in[i]; ok {
+			return key
+		}
+		return i
+	})
 }
 
 // sameExpr is expr.Equal, but quick on expressions that differ at the top: it

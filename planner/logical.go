@@ -62,7 +62,10 @@ type (
 		pos []int
 	}
 	// equiJoinNode is what the rules make of a joinNode.
+	// what a pairJoinNode becomes too. Without keys all rows meet all. A join
+	// that is not inner gives its left rows, then if it pairs its right rows.
 	equiJoinNode struct {
+		kind        JoinKind
 		left, right         node
 		leftKeys, rightKeys []int
 		nullSafe            []bool
@@ -155,7 +158,12 @@ func (n *joinNode) columns() []int {
 	}
 	return ids
 }
-func (n *equiJoinNode) columns() []int { return slices.Concat(n.left.columns(), n.right.columns()) }
+func (n *equiJoinNode) columns() []int {
+	if n.kind == SemiJoin || n.kind == AntiJoin {
+		return n.left.columns()
+	}
+	return slices.Concat(n.left.columns(), n.right.columns())
+}
 func (n *unionNode) columns() []int    { return n.ids }
 
 func (n *scanNode) inputs() []node     { return nil }
@@ -326,7 +334,11 @@ func (m *metadata) formatLine(n node) string {
 		}
 		return s
 	case *equiJoinNode:
-		s := "join (" + m.names(n.leftKeys) + ") = (" + m.names(n.rightKeys) + ")"
+		s := "join"
+		if n.kind != InnerJoin {
+			s = n.kind.String() + " join"
+		}
+		s += " (" + m.names(n.leftKeys) + ") = (" + m.names(n.rightKeys) + ")"
 		if len(n.residual) > 0 {
 			s += " where " + texts(n.residual, " AND ")
 		}
@@ -334,7 +346,7 @@ func (m *metadata) formatLine(n node) string {
 	case *unionNode:
 		return "union all (" + m.names(n.ids) + ")"
 	}
-	return "?"
+	return m.formatJoinLine(n)
 }
 
 func (m *metadata) names(ids []int) string {

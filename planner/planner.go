@@ -40,7 +40,8 @@ type Planned struct {
 	ParamTypes []types.Type
 	// Depends are the catalog objects read, each once, in order of mention.
 	Depends []types.UUID
-	// Notices are for the user, of severity NOTICE.
+	// Notices are for the user, of severity NOTICE, or with pgerr.Warning of
+	// severity WARNING.
 	Notices []*pgerr.Error
 	// Bound and Optimized are the logical plan before and after the rules, one
 	// line a node; only with Env.Explain.
@@ -98,7 +99,7 @@ func (b *binder) finish(bq *boundQuery, end ending) (*Planned, error) {
 	}
 	p := &Planned{ParamTypes: b.params, Depends: b.depends, Notices: b.notices}
 	for _, c := range bq.out {
-		p.Fields = append(p.Fields, types.Column{Name: c.name, Type: b.md.typ(c.id), NotNull: b.md.cols[c.id].notNull})
+		p.Fields = append(p.Fields, types.Column{Name: c.name, Type: b.md.typ(c.id), NotNull: b.md.notNull(bq.node, c.id)})
 	}
 	if b.env.Explain {
 		p.Bound = b.md.formatTree(bq.node)
@@ -109,6 +110,7 @@ func (b *binder) finish(bq *boundQuery, end ending) (*Planned, error) {
 	if b.env.Explain {
 		p.Optimized = b.md.formatTree(bq.node)
 	}
+	p.Notices = append(p.Notices, b.md.warnings...)
 	bd := &builder{md: b.md, env: b.env, canon: newCanonizer(b.md, end != endCollect || b.env.Explain), view: end != endCollect, twins: map[state.ID]int{}}
 	plan, err := bd.build(bq, end)
 	if err != nil {
@@ -143,7 +145,10 @@ func renameOutputs(bq *boundQuery, names []string) error {
 // metadata says what is known of the columns of a logical plan. A column has
 // one id in the whole of it, which its expressions use as expr.Column.Index;
 // only the physical plan has positions.
-type metadata struct{ cols []columnInfo }
+type metadata struct {
+	cols     []columnInfo
+	warnings []*pgerr.Error // found by rules
+}
 
 // columnInfo is a column of a logical plan. Object and number identify a
 // column of a catalog object; other columns have none.

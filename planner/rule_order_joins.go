@@ -10,12 +10,23 @@ import (
 
 // orderJoins makes of each join of many a left-deep tree of joins of two: in
 // the order written, except that a relation waits until an equality connects
-// it. A relation that nothing connects is refused.
+// it. Where none does, rows of one relation (or all) meet those of the rest: a
+// relation of one row comes first then.
 func orderJoins(m *metadata, q *boundQuery) error {
 	var failed error
 	q.node = rewrite(q.node, func(n node) node {
+		if failed != nil {
+			return n
+		}
+		if p, ok := n.(*pairJoinNode); ok {
+			var tree node
+			if tree, failed = m.splitCondition(p); failed != nil {
+				return n
+			}
+			return tree
+		}
 		j, ok := n.(*joinNode)
-		if !ok || failed != nil {
+		if !ok {
 			return n
 		}
 		o := joinOrder{m: m, left: j.ins[0], rest: slices.Clone(j.ins[1:]), pos: slices.Clone(j.pos[1:]), preds: slices.Clone(j.on)}
@@ -56,8 +67,11 @@ func (o *joinOrder) run() (node, error) {
 	for len(o.rest) > 0 {
 		next := slices.IndexFunc(o.rest, func(n node) bool { return o.connected(n) })
 		if next < 0 {
-			return nil, pgerr.Unsupported("a cross join").At(o.pos[0]).
-				WithHint("Join each relation to the others by at least one equality of columns, as in a.x = b.x.")
+			if next = slices.IndexFunc(o.rest, o.m.atMostOne); next < 0 {
+				if next = 0; !o.m.atMostOne(o.left) {
+					o.m.warnCross(o.pos[0])
+				}
+			}
 		}
 		right := o.rest[next]
 		o.rest = slices.Delete(o.rest, next, next+1)
@@ -182,4 +196,26 @@ func (k *keyProject) node() node {
 	}
 	p.items = append(p.items, k.items...)
 	return mergeProject(p)
+}
+
+// warnCross tells that two relations are joined without an equality.
+func (m *metadata) warnCross(pos int) {
+	m.warnings = append(m.warnings, pgerr.New(pgerr.Warning, "relations are joined without an equality of columns").
+		WithDetail("Every row of one meets every row of the other, in one subtask, and each change costs as many rows as the other has.").
+		WithHint("Join each relation to the others by at least one equality of columns, as in a.x = b.x.").At(pos))
+}
+
+// splitCondition makes keys of the equalities in a join's condition.
+func (m *metadata) splitCondition(n *pairJoinNode) (node, error) {
+	o := joinOrder{m: m, left: n.left, preds: n.on}
+	if err := o.join(n.right); err != nil {
+		return nil, err
+	}
+	j := o.left.(*equiJoinNode)
+	j.kind = n.kind
+	j.residual = append(j.residual, o.preds...) // of no column
+	if len(j.leftKeys) == 0 && !m.atMostOne(n.left) && !m.atMostOne(n.right) {
+		m.warnCross(n.pos)
+	}
+	return j, nil
 }

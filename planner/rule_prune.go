@@ -54,6 +54,21 @@ func prune(m *metadata, n node, need idSet) node {
 		return &j
 	case *unionNode:
 		return pruneUnion(m, n, need)
+	case *setOpNode: // every column decides which rows there are
+		s := *n
+		for k, in := range n.ins {
+			s.ins[k] = pruneTo(m, in, newIDSet(n.inCols[k]...))
+		}
+		return &s
+	case *singleNode:
+		in := need.clone()
+		for _, k := range n.by {
+			in.add(k)
+		}
+		if len(in) == 0 { // a row without columns has no image
+			in.add(n.in.columns()[0])
+		}
+		return &singleNode{in: pruneTo(m, n.in, in), by: n.by}
 	}
 	return n
 }

@@ -18,6 +18,8 @@ func pushFilters(m *metadata, q *boundQuery) error {
 			return pushInto(m, n.in, n.preds)
 		case *joinNode:
 			return pushBelowJoin(m, n)
+		case *pairJoinNode:
+			return pushBelowPair(m, n)
 		}
 		return n
 	})
@@ -38,6 +40,8 @@ func pushInto(m *metadata, n node, preds []expr.Expr) node {
 		}
 	case *joinNode:
 		return pushBelowJoin(m, &joinNode{ins: n.ins, on: slices.Concat(n.on, preds), pos: n.pos})
+	case *pairJoinNode:
+		return pushIntoPair(m, n, preds)
 	case *aggNode:
 		return pushBelowGrouping(m, n, preds)
 	case *unionNode:

@@ -45,6 +45,10 @@ func foldConstants(_ *metadata, q *boundQuery) error {
 			return &filterNode{in: n.in, preds: preds}
 		case *joinNode:
 			return &joinNode{ins: n.ins, on: foldPreds(n.on), pos: n.pos}
+		case *pairJoinNode:
+			j := *n
+			j.on = foldPreds(n.on)
+			return &j
 		case *projectNode:
 			items := slices.Clone(n.items)
 			for i := range items {

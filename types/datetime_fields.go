@@ -76,6 +76,10 @@ func ExtractField(name string, t Type) (Field, error) {
 		ok = !zone
 	case Interval:
 		ok = f <= FieldMillennium && f != FieldWeek || f == FieldEpoch
+	case Time:
+		ok = f <= FieldHour || f == FieldEpoch
+	case Timetz:
+		ok = f <= FieldHour || f == FieldEpoch || zone
 	}
 	if !ok {
 		return 0, errField("supported", name, t)

@@ -102,6 +102,8 @@ func report(t *testing.T, r *rig, s *scenario, f *failure, seed uint64, n int) {
 		startServer(t, r)
 		return
 	}
+	defer func(d time.Duration) { statementTimeout = d }(statementTimeout)
+	statementTimeout = 5 * time.Second
 	startServer(t, r)
 	small, last := shrink(s, f, func(c *scenario) *failure {
 		err := r.run(c)
