@@ -36,6 +36,13 @@ type Store struct {
 	kept []*Manifest // ascending by number, the sound ones of the newest Kept
 	// retained are manifests whose files something is being copied from.
 	retained []*Manifest
+	held     map[upload]int
+}
+
+// upload names the files that one job or table writes for one epoch.
+type upload struct {
+	owner string
+	epoch types.Epoch
 }
 
 const (
@@ -90,6 +97,25 @@ func (s *Store) Dest(job types.UUID, e types.Epoch) (state.Dest, error) {
 		}
 	}
 	return state.Dest{FS: s.fs, Root: s.dir, Prefix: s.Prefix(job, e)}, nil
+}
+
+// Hold keeps Prune from the files that a job or table uploads for an epoch,
+// until release: by then a manifest, or what Retain holds, must name them.
+func (s *Store) Hold(job types.UUID, e types.Epoch) (release func()) {
+	u := upload{job.String(), e}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		s.held = map[upload]int{}
+	}
+	s.held[u]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.held[u]--; s.held[u] == 0 {
+			delete(s.held, u)
+		}
+	}
 }
 
 func (s *Store) manifestPath(n uint64) string {
@@ -211,7 +237,7 @@ func (s *Store) OldestLSN() (types.LSN, bool) {
 
 // Prune removes manifests beyond the newest Kept, then the files that no kept
 // manifest names and that are not of a checkpoint still under way: those of
-// epochs after the newest manifest's.
+// epochs after the newest manifest's, and those held.
 func (s *Store) Prune() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,7 +295,7 @@ func (s *Store) removeUnnamedOf(job string, named map[string]bool, newest types.
 	}
 	for _, name := range names {
 		e, err := strconv.ParseUint(name[:hexLen(name)], 16, 64)
-		if named[s.fs.PathJoin(stateDir, job, name)] || err != nil || types.Epoch(e) > newest {
+		if named[s.fs.PathJoin(stateDir, job, name)] || err != nil || types.Epoch(e) > newest || s.held[upload{job, types.Epoch(e)}] > 0 {
 			continue
 		}
 		if err := s.fs.Remove(s.fs.PathJoin(dir, name)); err != nil {

@@ -131,10 +131,11 @@ func (j *job) rescale() error {
 	if placementOf(j.obj.Load()) == j.runs {
 		return nil
 	}
-	part, err := j.quiesce(j.ctx)
+	part, release, err := j.quiesce(j.ctx)
 	if err != nil {
 		return err
 	}
+	defer release()
 	j.ex.Stop()
 	j.exec.Store(nil)
 	if j.rel != nil {
@@ -173,10 +174,11 @@ func (en *Engine) Suspend(ctx context.Context, id types.UUID) error {
 
 // suspend saves the job's part; errSuspended then ends its driver. Driver only.
 func (j *job) suspend() error {
-	part, err := j.quiesce(j.ctx)
+	part, release, err := j.quiesce(j.ctx)
 	if err != nil {
 		return err
 	}
+	defer release()
 	if part.Positions, err = j.heldPositions(part); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/streamdb/streamdb/checkpoint"
 	"github.com/streamdb/streamdb/connector"
 	"github.com/streamdb/streamdb/connector/all"
+	"github.com/streamdb/streamdb/exec/build"
 	"github.com/streamdb/streamdb/internal/pgerr"
 	"github.com/streamdb/streamdb/planner"
 	"github.com/streamdb/streamdb/relation"
@@ -43,13 +44,15 @@ func (en *Engine) changeJob(j *job, o *catalog.Object) error {
 		j.signal()
 		return nil
 	}
-	j.stop()
-	j.closeSink()
 	n, err := en.newJob(o)
 	if err != nil {
 		return err
 	}
-	n.rel, n.tokens = j.rel, j.tokens
+	j.cancel(errShutdown)
+	j.wg.Wait()
+	n.rel, n.tokens, n.held, j.held = j.rel, j.tokens, j.held, nil
+	j.stop()
+	j.closeSink()
 	if n.rel != nil {
 		n.rel.Heal() // readers wait again
 	}
@@ -237,7 +240,7 @@ func sinkSpec(o *catalog.Object, p *planner.Plan) connector.SinkSpec {
 }
 
 // tryOpen finds out, before an object is created, whether its connector will
-// have it.
+// have it and its plan can be run.
 func (en *Engine) tryOpen(o *catalog.Object) error {
 	switch o.Kind {
 	case catalog.Source:
@@ -248,12 +251,15 @@ func (en *Engine) tryOpen(o *catalog.Object) error {
 		defer h.close()
 		_, err = h.source(en.ctx)
 		return err
-	case catalog.Sink:
-		f, err := all.Sink(o.Options["connector"])
+	case catalog.MaterializedView, catalog.Sink:
+		plan, err := planner.DecodePlan(o.Plan)
 		if err != nil {
 			return err
 		}
-		plan, err := planner.DecodePlan(o.Plan)
+		if _, err := build.Graph(plan); err != nil || o.Kind != catalog.Sink {
+			return err
+		}
+		f, err := all.Sink(o.Options["connector"])
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 // (part; nil: nothing), feeds it the difference from there to an epoch c, and
 // leaves cursors that go on after c.
 func (j *job) attach(part *checkpoint.Part) error {
+	defer j.letGo() // cursors of its own stand by then
 	if err := j.resolve(); err != nil {
 		return err
 	}

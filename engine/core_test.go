@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/planner"
+	"github.com/streamdb/streamdb/relation"
 	"github.com/streamdb/streamdb/sql"
 	_ "github.com/streamdb/streamdb/state/filesystem"
 	_ "github.com/streamdb/streamdb/state/memory"
@@ -171,17 +173,36 @@ func (c *core) chunk(id types.UUID, rows ...string) *types.Chunk {
 // rows reads a relation at an epoch not below low, as sorted texts.
 func (c *core) rows(id types.UUID, low types.Epoch) string {
 	c.t.Helper()
+	for {
+		s, err := c.tryRows(id, low)
+		if errors.Is(err, relation.ErrStopped) { // its job starts again: so would a session
+			continue
+		}
+		c.must(err)
+		return s
+	}
+}
+
+func (c *core) tryRows(id types.UUID, low types.Epoch) (string, error) {
 	p, err := c.en.Pin(c.ctx(), []types.UUID{id}, low)
-	c.must(err)
+	if err != nil {
+		return "", err
+	}
 	defer p.Release()
 	it, err := p.Snaps[id].Scan(c.ctx(), nil)
-	c.must(err)
+	if err != nil {
+		return "", err
+	}
+	defer it.Close()
 	var out []string
 	for {
 		ch, err := it.Next()
-		c.must(err)
+		if err != nil {
+			return "", err
+		}
 		if ch == nil {
-			break
+			sort.Strings(out)
+			return strings.Join(out, "; "), nil
 		}
 		for k := range ch.Rows() {
 			r := ch.Row(k)
@@ -201,8 +222,6 @@ func (c *core) rows(id types.UUID, low types.Epoch) string {
 			}
 		}
 	}
-	sort.Strings(out)
-	return strings.Join(out, "; ")
 }
 
 func (c *core) want(id types.UUID, low types.Epoch, want string) {
@@ -324,9 +343,9 @@ func TestCoreSavepoint(t *testing.T) {
 	c := newCore(t)
 	tab := c.table("t", "id int8,g text", 0)
 	v := c.view("v", "SELECT g, count(*) AS n FROM t GROUP BY g", catalog.Object{})
-	e := c.write(tab, "+1 a", "+2 b")
+	c.write(tab, "+1 a", "+2 b")
 	c.must(c.en.CreateSavepoint(c.ctx(), "s1"))
-	e = c.write(tab, "+3 a", "-2 b")
+	e := c.write(tab, "+3 a", "-2 b")
 	c.want(v, e, "a 2")
 	for _, o := range []RollbackOptions{{}, {Parallelism: 3, Backend: "pebble"}, {Parallelism: 8, Backend: "memory"}} {
 		_, err := c.en.RollbackTo(c.ctx(), "s1", o)

@@ -26,7 +26,6 @@ import (
 	"github.com/streamdb/streamdb/internal/pgerr"
 	"github.com/streamdb/streamdb/journal"
 	"github.com/streamdb/streamdb/relation"
-	"github.com/streamdb/streamdb/state"
 	"github.com/streamdb/streamdb/tablestore"
 	"github.com/streamdb/streamdb/types"
 )
@@ -321,9 +320,6 @@ func (en *Engine) Relation(id types.UUID) (relation.Relation, error) {
 	}
 	return r, nil
 }
-
-// backend looks a state backend up by name.
-func (en *Engine) backend(name string) (state.Backend, error) { return state.Lookup(name) }
 
 // pinRetry is the time between two tries to pin.
 const pinRetry = time.Millisecond

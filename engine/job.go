@@ -52,6 +52,7 @@ type job struct {
 	redirty  atomic.Bool   // the newest snapshot failed: the next round takes it again
 	attached chan struct{} // closed when cursors stand on all inputs, or it failed
 	once     sync.Once
+	held     []relation.Cursor // of a suspended sink; the driver's, and its successor's
 
 	mu      sync.Mutex
 	tokens  []connector.Token // prepared by the sink, not yet known to be committed
@@ -124,6 +125,28 @@ func (j *job) start(part *checkpoint.Part) {
 func (j *job) stop() {
 	j.cancel(errShutdown)
 	j.wg.Wait()
+	j.letGo()
+}
+
+// holdInputs keeps a suspended sink's places in its inputs, so that their
+// history stays, within its bound: a sink can not be built again from what
+// they hold now. Driver only, at its end.
+func (j *job) holdInputs() {
+	if j.rel != nil {
+		return
+	}
+	for _, in := range j.inputs {
+		j.held = append(j.held, in.cur)
+		in.cur = nil
+	}
+}
+
+// letGo gives up what holdInputs keeps.
+func (j *job) letGo() {
+	for _, c := range j.held {
+		c.Close()
+	}
+	j.held = nil
 }
 
 // run is the driver: attach, then follow the inputs until stopped. An input
@@ -152,6 +175,7 @@ func (j *job) run(part *checkpoint.Part) {
 			continue
 		}
 		if errors.Is(err, errSuspended) {
+			j.holdInputs()
 			j.shutdown()
 			j.markSuspended()
 			return
@@ -220,7 +244,7 @@ func (j *job) setState(s string, err *pgerr.Error) {
 	close(j.changed)
 	j.changed = make(chan struct{})
 	j.mu.Unlock()
-	if r := j.en.rnd.Load(); r != nil && s != "running" {
+	if r := j.en.rnd.Load(); r != nil && s != "running" && !(s == "creating" && j.en.goesOn(j)) {
 		r.answered(j.id) // it will not get to the round's epoch
 	}
 }
@@ -461,11 +485,12 @@ func (j *job) pendingRound() *round {
 }
 
 // quiesce ends the current epoch with a snapshot: the part of a checkpoint of
-// this job alone, at an epoch beyond all it has done. Driver only.
-func (j *job) quiesce(ctx context.Context) (*checkpoint.Part, error) {
+// this job alone, at an epoch beyond all it has done. Its files are held until
+// release. Driver only.
+func (j *job) quiesce(ctx context.Context) (part *checkpoint.Part, release func(), err error) {
 	for {
 		if moved, err := j.step(); err != nil {
-			return nil, err
+			return nil, nil, err
 		} else if moved {
 			continue
 		}
@@ -475,12 +500,18 @@ func (j *job) quiesce(ctx context.Context) (*checkpoint.Part, error) {
 			caught = caught && in.upper > info.ID
 		}
 		if caught && info.ID > j.barrier {
-			return j.snapshot(ctx, info)
+			release := j.en.store.Hold(j.id, info.ID)
+			part, err := j.snapshot(ctx, info)
+			if err != nil {
+				release()
+				return nil, nil, err
+			}
+			return part, release, nil
 		}
 		j.en.nudge()
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		case <-j.ready:
 		case <-time.After(10 * time.Millisecond):
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,21 +19,38 @@ import (
 	"github.com/streamdb/streamdb/types"
 )
 
-// memFS is a file system in memory that can crash at any moment: MemFS's own
-// ReuseForWrite blocks for ever if that moment is within it.
-type memFS struct{ *vfs.MemFS }
+// memFS is a file system in memory that can crash at any moment. MemFS's own
+// Link, Lock and ReuseForWrite lock twice, and block for ever if that moment is
+// within them.
+type memFS struct {
+	*vfs.MemFS
+	mu *sync.Mutex
+}
 
-func newMemFS() memFS { return memFS{vfs.NewCrashableMem()} }
+func newMemFS() memFS { return memFS{vfs.NewCrashableMem(), new(sync.Mutex)} }
+
+func (m memFS) Link(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.MemFS.Link(from, to)
+}
+
+func (m memFS) Lock(name string) (io.Closer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.MemFS.Lock(name)
+}
 
 func (m memFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := m.Rename(from, to); err != nil {
-		return nil, err
-	}
-	return m.OpenReadWrite(to, c)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.MemFS.ReuseForWrite(from, to, c)
 }
 
 func (m memFS) crash(unsyncedPercent int, rng *rand.Rand) memFS {
-	return memFS{m.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rng})}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return memFS{m.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rng}), new(sync.Mutex)}
 }
 
 // newMemCore is an engine on a file system in memory that can crash.

@@ -66,6 +66,18 @@ func (b *partBook) get(id types.UUID) *checkpoint.Part {
 	return b.parts[id]
 }
 
+// all gives the newest parts of all jobs, also those that no manifest names
+// yet.
+func (b *partBook) all() []checkpoint.Part {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []checkpoint.Part
+	for _, p := range b.parts {
+		out = append(out, *p)
+	}
+	return out
+}
+
 func (b *partBook) clear() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,7 +200,8 @@ func (en *Engine) stalled(j *job, known map[types.UUID]bool) bool {
 	if s, ok := known[j.id]; ok {
 		return s
 	}
-	s := j.Status().State != "running"
+	state := j.Status().State
+	s := state != "running" && !(state == "creating" && en.goesOn(j))
 	for _, in := range j.plan.Inputs {
 		if on := en.jobs[in.Relation]; on != nil && !s {
 			s = en.stalled(on, known)
@@ -197,6 +210,11 @@ func (en *Engine) stalled(j *job, known map[types.UUID]bool) bool {
 	known[j.id] = s
 	return s
 }
+
+// goesOn reports whether a job that starts has to go on from its part: a sink.
+// A manifest whose tables are past that part would leave it behind for ever,
+// so a round waits for it.
+func (en *Engine) goesOn(j *job) bool { return j.rel == nil && en.parts.get(j.id) != nil }
 
 // freezeTables snapshots the tables at the round's epoch, which has just been
 // applied, and lets the round end when all have answered. Epoch loop only.
@@ -340,7 +358,9 @@ func (r *round) checkpoint(j *job) *exec.Checkpoint {
 		return nil
 	}
 	d.Unlimited = j.en.unlimited.Load() > 0
+	release := j.en.store.Hold(j.id, r.info.ID) // it may end after the round
 	return &exec.Checkpoint{Dest: d, Done: func(p *exec.Part, err error) {
+		defer release()
 		if err != nil {
 			j.ckptFailed(err)
 			r.answered(j.id)
@@ -536,6 +556,8 @@ func (en *Engine) commitManifest(m *checkpoint.Manifest) error {
 		}
 	}
 	en.mu.RUnlock()
+	release := en.store.Retain(&checkpoint.Manifest{Parts: en.parts.all()})
+	defer release()
 	if err := en.store.Prune(); err != nil {
 		en.log.Warn("old checkpoint files could not be removed", "err", err)
 	}

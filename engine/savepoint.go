@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/checkpoint"
@@ -76,33 +77,55 @@ func (en *Engine) createSavepoint(ctx context.Context, name string, auto bool) e
 
 // fullCheckpoint makes a checkpoint that has a part of every job at its own
 // epoch (suspended ones: their last), also above the memory backend's limit.
+// Jobs that are being started are waited for, as long as a checkpoint may take.
 func (en *Engine) fullCheckpoint(ctx context.Context) (*checkpoint.Manifest, func(), error) {
 	en.unlimited.Add(1)
 	defer en.unlimited.Add(-1)
-	m, err := en.Checkpoint(ctx)
-	if err != nil {
-		return nil, nil, err
+	for deadline := time.Now().Add(en.cfg.CheckpointTimeout); ; {
+		m, err := en.Checkpoint(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		release := en.store.Retain(m)
+		late, err := en.incomplete(m)
+		if err == nil {
+			return m, release, nil
+		}
+		release()
+		if late == nil || late.Status().State == "failed" || time.Now().After(deadline) {
+			return nil, nil, err
+		}
+		select {
+		case <-time.After(fullRetry):
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		}
 	}
-	release := en.store.Retain(m)
+}
+
+// fullRetry is the time between two tries to catch all jobs at one epoch.
+const fullRetry = 10 * time.Millisecond
+
+// incomplete says what of a checkpoint is missing for a savepoint; late is the
+// job that was not caught up, if it is that.
+func (en *Engine) incomplete(m *checkpoint.Manifest) (late *job, err error) {
 	cat, err := catalog.Decode(m.Catalog)
 	if err != nil {
-		release()
-		return nil, nil, err
+		return nil, err
 	}
 	for _, o := range cat.Objects(catalog.MaterializedView, catalog.Sink) {
 		p := partOfManifest(m, o.ID)
 		if o.Status != catalog.Suspended && (p == nil || p.Epoch != m.Epoch.ID) {
-			release()
-			return nil, nil, pgerr.New(pgerr.ObjectNotInPrerequisite, "%s is not caught up, so a savepoint can not hold it", o.Describe()).
+			late, _ := en.job(o.ID)
+			return late, pgerr.New(pgerr.ObjectNotInPrerequisite, "%s is not caught up, so a savepoint can not hold it", o.Describe()).
 				WithHint("SHOW JOBS tells its progress. Wait, or suspend it.")
 		}
 		if p != nil && len(p.Tokens) > 0 && !en.committed(o.ID) {
-			release()
-			return nil, nil, pgerr.New(pgerr.ObjectNotInPrerequisite, "%s could not commit its output yet, so a savepoint can not hold it", o.Describe()).
+			return nil, pgerr.New(pgerr.ObjectNotInPrerequisite, "%s could not commit its output yet, so a savepoint can not hold it", o.Describe()).
 				WithHint("The server's log has the reason; try again when it is mended.")
 		}
 	}
-	return m, release, nil
+	return nil, nil
 }
 
 // committed reports whether a sink has committed all that it has prepared.

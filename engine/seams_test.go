@@ -26,6 +26,7 @@ type slowBackend struct {
 	state.Backend
 	mu      sync.Mutex
 	held    chan struct{} // closed: uploads go on; nil: they are not held
+	after   bool          // they are held when the files are written
 	waiting atomic.Int32
 }
 
@@ -66,19 +67,32 @@ type slowFrozen struct {
 
 func (f *slowFrozen) Upload(ctx context.Context, d state.Dest) (state.Handle, error) {
 	f.b.mu.Lock()
-	ch := f.b.held
+	ch, after := f.b.held, f.b.after
 	f.b.mu.Unlock()
-	if ch != nil {
-		f.b.waiting.Add(1)
-		defer f.b.waiting.Add(-1)
-		select {
-		case <-ch:
-		case <-ctx.Done():
-			f.Discard()
-			return state.Handle{}, context.Cause(ctx)
-		}
+	if after {
+		h, err := f.Frozen.Upload(ctx, d)
+		f.b.wait(ctx, ch)
+		return h, err
+	}
+	if !f.b.wait(ctx, ch) {
+		f.Discard()
+		return state.Handle{}, context.Cause(ctx)
 	}
 	return f.Frozen.Upload(ctx, d)
+}
+
+func (b *slowBackend) wait(ctx context.Context, ch chan struct{}) bool {
+	if ch == nil {
+		return true
+	}
+	b.waiting.Add(1)
+	defer b.waiting.Add(-1)
+	select {
+	case <-ch:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 var slow = sync.OnceValue(func() *slowBackend {
@@ -129,6 +143,46 @@ func TestUploadHeldBack(t *testing.T) {
 	c.cfg = nil
 	c.lose()
 	c.want(ok, 0, "4")
+}
+
+// Files of an upload that ends after its checkpoint's manifest, or that ALTER
+// has made meanwhile, are not taken for rubbish.
+func TestLateUploadKeepsFiles(t *testing.T) {
+	b := slow()
+	b.after = true
+	defer func() { b.after = false }()
+	c := newMemCore(t, nil)
+	tab := c.table("t", "id int8,g text", 0)
+	v := c.view("v", "SELECT g, count(*) AS n FROM t GROUP BY g", catalog.Object{Backend: "slow"})
+	c.write(tab, "+1 a")
+	c.en.cfg.CheckpointTimeout = 50e6
+	release := b.hold()
+	c.checkpoint() // without v
+	release()
+	c.await("the late part is there", func() bool { return c.en.parts.get(v) != nil })
+	c.checkpoint()
+	n := c.en.manifest.Load().Number
+	c.lose()
+	if got := c.en.manifest.Load().Number; got != n {
+		t.Fatalf("recovered from checkpoint %d instead of %d", got, n)
+	}
+	// ALTER's own snapshot hangs while two checkpoints pass.
+	c.en.cfg.CheckpointTimeout = 50e6
+	c.write(tab, "+2 a")
+	release = b.hold()
+	done := make(chan error, 1)
+	go func() { done <- c.en.Alter(context.Background(), v, 3, "") }()
+	c.await("the upload waits", func() bool { return b.waiting.Load() > 0 })
+	for i := range 2 {
+		c.write(tab, fmt.Sprintf("+%d b", 10+i), fmt.Sprintf("+%d b", 20+i))
+		c.checkpoint()
+	}
+	release()
+	c.must(<-done)
+	e := c.write(tab, "+3 a")
+	c.want(v, e, "a 3; b 4")
+	c.lose()
+	c.want(v, e, "a 3; b 4")
 }
 
 // A suspended job, and one over the memory backend's limit, delay nobody. The
@@ -273,12 +327,12 @@ func TestFailingDisk(t *testing.T) {
 			c.open()
 			tab := c.table("t", "id int8,g text", 0)
 			v := c.view("v", "SELECT g, count(*) AS n FROM t GROUP BY g", catalog.Object{Backend: "pebble"})
-			e := c.write(tab, "+1 a")
+			c.write(tab, "+1 a")
 			f.fail(cause, "/checkpoints/", append(writes, k)...)
 			if _, err := c.en.Checkpoint(c.ctx()); err == nil {
 				t.Fatal("a checkpoint that could not be written")
 			}
-			e = c.write(tab, "+2 b")
+			e := c.write(tab, "+2 b")
 			c.want(v, e, "a 1; b 1")
 			f.fail(cause, "/journal/", k)
 			_, err := c.en.Commit(c.ctx(), &Commit{Tables: []TableWrite{{Table: tab, Chunks: []*types.Chunk{c.chunk(tab, "+3 c")}}}})

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/streamdb/streamdb/catalog"
@@ -126,9 +125,4 @@ func explainResult(lines []string) *wire.Result {
 		b.addText(l)
 	}
 	return &wire.Result{Fields: textFields("QUERY PLAN"), Rows: &chunkRows{chunks: b.chunks, tag: fixedTag("EXPLAIN")}}
-}
-
-// rowsTag is a tag that ends in the number of rows.
-func rowsTag(what string) func(int64) string {
-	return func(n int64) string { return fmt.Sprintf("%s %d", what, n) }
 }

@@ -64,7 +64,6 @@ type sourceBatch struct {
 	split types.Split
 	pos   types.Position
 	batch connector.Batch
-	gen   int
 }
 
 // admission is what an epoch takes of one source.
@@ -410,6 +409,9 @@ func (r *aheadReader) run(ctx context.Context) {
 	r.ended = map[types.Split]bool{}
 	for ctx.Err() == nil {
 		got, err := r.round(ctx)
+		if ctx.Err() != nil {
+			return // what failed was told to
+		}
 		r.h.setErr(err)
 		wait := time.Duration(0)
 		switch {

@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	tortureSeeds = flag.Int("torture.seeds", 60, "crash loops to run")
+	tortureSeeds = flag.Int("torture.seeds", 200, "crash loops to run")
 	tortureSeed  = flag.Int64("torture.seed", 0, "the one seed to run, 0: as many as torture.seeds says")
 )
 
@@ -335,14 +335,14 @@ func (x *torture) crashNow() {
 	mem := x.fs.(memFS)
 	busy := x.rng.IntN(3)
 	wait := time.Duration(x.rng.IntN(1500)) * time.Microsecond
-	done := make(chan struct{})
+	done, en, name := make(chan struct{}), x.en, fmt.Sprintf("x%d", len(x.log))
 	go func() {
 		defer close(done)
 		switch busy {
 		case 1:
-			_, _ = x.en.Checkpoint(context.Background())
+			_, _ = en.Checkpoint(context.Background())
 		case 2:
-			_ = x.en.CreateSavepoint(context.Background(), fmt.Sprintf("x%d", len(x.log)))
+			_ = en.CreateSavepoint(context.Background(), name)
 		}
 	}()
 	if busy > 0 {

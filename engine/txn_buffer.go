@@ -272,15 +272,14 @@ func (t *tableWrites) chunks() ([]*types.Chunk, error) {
 	var out []*types.Chunk
 	c := types.NewChunk(t.types)
 	for i := range t.writes {
-		w := &t.writes[i]
 		if !t.isFirst(int32(i)) {
 			continue
 		}
 		if t.keyed && c.N+2 > types.MaxChunkRows && c.N > 0 { // a key has at most an old and a new row
 			out, c = append(out, c), types.NewChunk(t.types)
 		}
-		for k := int32(i); k >= 0; k = w.next {
-			w = &t.writes[k]
+		for k := int32(i); k >= 0; k = t.writes[k].next {
+			w := &t.writes[k]
 			for d := w.diff; d != 0; {
 				if c.N == types.MaxChunkRows {
 					out, c = append(out, c), types.NewChunk(t.types)

@@ -173,11 +173,17 @@ func BenchmarkOperators(b *testing.B) {
 	}
 }
 
-// BenchmarkJoin is three bids on an auction, both append-only.
+// BenchmarkJoin is fifteen bids on an auction, both append-only.
 func BenchmarkJoin(b *testing.B) {
+	for _, kind := range []string{"inner", "left", "full", "semi", "anti"} {
+		b.Run(kind, func(b *testing.B) { benchmarkJoin(b, kind) })
+	}
+}
+
+func benchmarkJoin(b *testing.B, kind string) {
 	ts := parseTypes("int8,int8")
 	p := &opParser{in: [][]types.Type{ts, ts}}
-	p.line("join left=0 right=0")
+	p.line("join left=0 right=0 kind=" + kind)
 	last := nothingSpec(p.in[0])
 	bed := newTestbed(b, &Graph{Inputs: [][]types.Type{ts, ts}, Fragments: []Fragment{{
 		Edges: []Edge{{From: -1, Port: 0}, {From: -2, Port: 1}}, Ops: append(p.ops, last),

@@ -101,6 +101,20 @@ func init() {
 		add(&AggFunc{Name: name, Args: []types.Kind{types.Numeric}, Result: types.Numeric, Kind: AggVar, Strict: true,
 			vari: func() VarAcc { return &numericAcc{avg: avg} }})
 	}
+	for i, k := range []types.Kind{types.Int2, types.Int4, types.Int8} {
+		for name, op := range map[string]byte{"bit_and": '&', "bit_or": '|', "bit_xor": '#'} {
+			fixed(name, k, k, bitAcc{k, 16 << i, op})
+		}
+		for name, s := range spreadNames {
+			fixed(name, k, types.Numeric, intSpread{s})
+		}
+	}
+	for name, s := range spreadNames {
+		fixed(name, types.Float4, types.Float8, floatSpread{s})
+		fixed(name, types.Float8, types.Float8, floatSpread{s})
+		add(&AggFunc{Name: name, Args: []types.Kind{types.Numeric}, Result: types.Numeric, Kind: AggVar, Strict: true,
+			vari: func() VarAcc { return &numericSpread{k: s} }})
+	}
 	fixed("sum", types.Int2, types.Int8, intAcc{types.Int8, sumToInt8})
 	fixed("avg", types.Int2, types.Numeric, intAcc{types.Numeric, avgToNumeric})
 	fixed("sum", types.Float4, types.Float4, floatAcc{single: true})
@@ -120,9 +134,9 @@ var refusedAggregates = map[string]bool{}
 
 func init() {
 	for _, n := range strings.Fields(`array_agg string_agg json_agg jsonb_agg json_object_agg jsonb_object_agg xmlagg
-		stddev stddev_pop stddev_samp variance var_pop var_samp corr covar_pop covar_samp regr_avgx regr_avgy
+		corr covar_pop covar_samp regr_avgx regr_avgy
 		regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy mode percentile_cont
-		percentile_disc rank dense_rank percent_rank cume_dist bit_and bit_or bit_xor range_agg
+		percentile_disc rank dense_rank percent_rank cume_dist range_agg
 		range_intersect_agg grouping`) {
 		refusedAggregates[n] = true
 	}

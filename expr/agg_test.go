@@ -74,7 +74,11 @@ func extremeOf(f *AggFunc, c *types.Chunk) types.Datum {
 
 func randomDatum(r *rand.Rand, k types.Kind) types.Datum {
 	for {
-		d, err := types.ParseText(types.T(k), pickOne(r, edgeValues[k]))
+		texts := edgeValues[k]
+		if elem, ok := k.Elem(); ok {
+			texts = (&sampler{r: r}).arrayTexts(elem)
+		}
+		d, err := types.ParseText(types.T(k), pickOne(r, texts))
 		if err != nil {
 			panic(err)
 		}
@@ -240,7 +244,7 @@ func TestResolveAggregate(t *testing.T) {
 	}{
 		{"sum", []Expr{text}, pgerr.UndefinedFunction, "function sum(text) does not exist"},
 		{"sum", []Expr{unknown}, pgerr.AmbiguousFunction, "function sum(unknown) is not unique"},
-		{"stddev", []Expr{text}, pgerr.FeatureNotSupported, "aggregate stddev is not supported"},
+		{"stddev", []Expr{text}, pgerr.UndefinedFunction, "function stddev(text) does not exist"}, {"corr", []Expr{text}, pgerr.FeatureNotSupported, "aggregate corr is not supported"},
 		{"count", nil, pgerr.WrongObjectType, "count(*) must be used to call a parameterless aggregate function"},
 	} {
 		_, _, _, err := ResolveAggregate(tc.name, tc.args, false, 7)

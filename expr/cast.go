@@ -35,7 +35,7 @@ var allKinds = []types.Kind{types.Bool, types.Int4, types.Int8, types.Float8, ty
 func castTable() map[[2]types.Kind]castEntry {
 	m := map[[2]types.Kind]castEntry{}
 	add := func(from, to types.Kind, ctx CastContext, total bool, k kernel) {
-		f := &Func{Name: kindNames[to], Args: []types.Kind{from}, Result: to, Strict: true, cast: true, total: total, kernel: k}
+		f := &Func{Name: kindName(to), Args: []types.Kind{from}, Result: to, Strict: true, cast: true, total: total, kernel: k}
 		m[[2]types.Kind{from, to}] = castEntry{f: f, ctx: ctx}
 	}
 	add(types.Int4, types.Int8, Implicit, true, sameInts)
@@ -60,7 +60,7 @@ func castTable() map[[2]types.Kind]castEntry {
 	add(types.Timestamptz, types.Date, Assignment, true, timestampToDate)
 	add(types.Bool, types.Text, Assignment, true, boolToText)
 	otherCasts(add)
-	for _, k := range allKinds {
+	for _, k := range append(append([]types.Kind{}, allKinds...), arrayKinds...) {
 		for _, str := range stringKinds {
 			if _, ok := m[[2]types.Kind{k, str}]; !ok && k != str {
 				add(k, str, Assignment, true, toText)

@@ -220,7 +220,7 @@ func (d *decoder) datum() types.Datum {
 		v.Iv.Months, v.Iv.Days, v.Iv.Micros = d.int32(), d.int32(), d.varint()
 	default:
 		v.B = append([]byte{}, d.take(d.uvarint())...)
-		if k == types.Numeric && !types.ValidNumeric(v.B) || k == types.Uuid && len(v.B) != 16 {
+		if !types.ValidBytes(k, v.B) {
 			d.fail()
 		}
 	}

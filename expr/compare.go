@@ -176,6 +176,9 @@ func compareRows(a, b *types.Vec, r int) int {
 	case types.Jsonb:
 		return types.CompareJSONB(a.Bytes(r), b.Bytes(r))
 	}
+	if _, ok := a.Type.Kind.Elem(); ok {
+		return types.CompareArrays(a.Type.Kind, a.Bytes(r), b.Bytes(r))
+	}
 	if a.Type.Kind.Phys() == types.PhysBytes {
 		return bytes.Compare(a.Bytes(r), b.Bytes(r))
 	}

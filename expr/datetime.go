@@ -37,14 +37,12 @@ func datetimeFuncs() []*Func {
 		safe("isfinite", types.Bool, unary(ints, bools, sure(types.DateFinite)), d),
 		safe("isfinite", types.Bool, unary(intervals, bools, func(types.IntervalValue) (bool, error) { return true, nil }), iv),
 		fn("to_timestamp", tz, unary(floats, ints, toTimestamp), f8),
-		refusedFn("to_timestamp", "Cast the text to timestamp with time zone.", tz, txt, txt),
 		bound("date_trunc", iv, bindTrunc(iv), txt, iv),
 		bound("date_part", f8, bindPart(iv), txt, iv),
 		bound("extract", types.Numeric, bindExtract(iv), txt, iv),
 		bound("date_part", f8, bindPart(d), txt, d),
 		bound("extract", types.Numeric, bindExtract(d), txt, d),
-		refusedFn("to_char", toText, txt, iv, txt), refusedFn("to_char", toText, txt, i4, txt), refusedFn("to_char", toText, txt, types.Int8, txt),
-		refusedFn("to_char", toText, txt, f8, txt), refusedFn("to_char", toText, txt, types.Numeric, txt),
+		refusedFn("to_char", toText, txt, iv, txt),
 	}
 	for _, k := range []types.Kind{ts, tz} {
 		fs = append(fs,
@@ -58,7 +56,6 @@ func datetimeFuncs() []*Func {
 			safe("isfinite", types.Bool, unary(ints, bools, sure(types.TimestampFinite)), k),
 			fn("to_char", txt, toChar, k, txt))
 	}
-	fs = append(fs, refusedFn("date_trunc", "Leave the zone out: it is UTC.", tz, txt, tz, txt))
 	return fs
 }
 

@@ -66,7 +66,7 @@ func (g gen) expr(k types.Kind, depth int) Expr {
 }
 
 func (g gen) leaf(k types.Kind) Expr {
-	if g.r.IntN(4) == 0 {
+	if _, array := k.Elem(); array || g.r.IntN(4) == 0 {
 		return &Const{Value: randomDatum(g.r, k)}
 	}
 	i := slices.Index(allKinds, k) + g.r.IntN(2)*len(allKinds)
@@ -109,6 +109,9 @@ func (g gen) call(k types.Kind, depth int) Expr {
 		n := len(f.Args)
 		if f.Variadic {
 			n += g.r.IntN(3)
+		}
+		if f.alternate {
+			n += n % 2
 		}
 		for i := range n {
 			if from := argValues[f.Name]; from != nil && f.arg(i) == types.Text {

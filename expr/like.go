@@ -19,11 +19,6 @@ func likeFuncs() []*Func {
 		like("like", false, false), like("notlike", false, true),
 		fn("like_escape", txt, likeEscape, txt, txt),
 	}
-	for _, op := range []string{"~", "!~", "~*", "!~*"} {
-		f := refusedFn(op, "Use LIKE or ILIKE.", types.Bool, txt, txt)
-		f.refused = "the regular expression operator " + op
-		fs = append(fs, f)
-	}
 	return fs
 }
 

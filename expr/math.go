@@ -84,7 +84,13 @@ func trigFuncs() []*Func {
 	}
 	inf := math.Inf(1)
 	add("degrees", func(a float64) (float64, error) { return finite(a/(math.Pi/180), a) })
-	add("radians", func(a float64) (float64, error) { return finite(a*(math.Pi/180), a) })
+	add("radians", func(a float64) (float64, error) {
+		r, err := finite(a*(math.Pi/180), a)
+		if r == 0 && a != 0 {
+			return 0, errUnderflow
+		}
+		return r, err
+	})
 	add("sin", noInf(math.Sin))
 	add("cos", noInf(math.Cos))
 	add("tan", noInf(math.Tan))
@@ -131,7 +137,7 @@ func finite(r, a float64) (float64, error) {
 // one.
 func exactDegrees(rad float64) float64 {
 	d := rad * (180 / math.Pi)
-	if r := math.Round(d/15) * 15; math.Abs(d-r) < 1e-13*math.Max(math.Abs(r), 1) {
+	if r := math.Round(d/15) * 15; r != 0 && math.Abs(d-r) < 1e-13*math.Max(math.Abs(r), 1) {
 		return r
 	}
 	return d
@@ -276,7 +282,7 @@ func bucketFloat(x, lo, hi float64, n int64) (int64, error) {
 	if math.IsInf(w, 0) {
 		part = (x/2 - lo/2) / (hi/2 - lo/2)
 	}
-	return min(int64(float64(n)*part), n-1) + 1, nil
+	return int64(float64(n)*part) + 1, nil // as PostgreSQL 15, which rounding may take to n + 1
 }
 
 func widthBucketNumeric(f *frame) {
@@ -324,12 +330,8 @@ func bucketNumeric(x, lo, hi types.Num, n int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	rem, err := types.NumMod(a, w)
-	if err != nil {
-		return 0, err
-	}
-	if a, err = types.NumSub(a, rem); err == nil {
-		a, err = types.NumDiv(a, w)
+	if a, err = types.NumDiv(a, w); err == nil {
+		a, err = types.NumFloor(a)
 	}
 	b, err3 := a.ToInt4()
 	if err != nil || err3 != nil {

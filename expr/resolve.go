@@ -19,9 +19,13 @@ const (
 	catSpan
 	catUser
 	catInternal
+	catArray
 )
 
 func categoryOf(k types.Kind) category {
+	if _, ok := k.Elem(); ok {
+		return catArray
+	}
 	switch k {
 	case types.Bool:
 		return catBool
@@ -85,6 +89,9 @@ func ResolveFunc(name string, args []Expr, pos int) (Expr, error) {
 	if f == nil && len(cands) > 0 {
 		if f = pick(cands, kinds); f == nil || name == "trunc" && len(kinds) == 1 && kinds[0] == types.Unknown {
 			// Of trunc PostgreSQL also has one for macaddr.
+			if polymorphic(cands) {
+				return nil, pgerr.New(pgerr.DatatypeMismatch, "could not determine polymorphic type because input has type unknown").At(pos)
+			}
 			return nil, errNotUnique(displayName(name), kinds).At(pos)
 		}
 	}
@@ -92,6 +99,17 @@ func ResolveFunc(name string, args []Expr, pos int) (Expr, error) {
 		return nil, errNoFunction(displayName(name), signature(kinds)).At(pos)
 	}
 	return bindCall(f, args, pos)
+}
+
+// polymorphic reports whether all candidates take arrays: PostgreSQL has one
+// function for them.
+func polymorphic(cands []*Func) bool {
+	for _, f := range cands {
+		if categoryOf(f.Args[0]) != catArray && categoryOf(f.Args[len(f.Args)-1]) != catArray {
+			return false
+		}
+	}
+	return true
 }
 
 // displayName is the name that PostgreSQL's messages have for what its
@@ -385,15 +403,39 @@ func errNoOperator(op string, kinds []types.Kind) *pgerr.Error {
 // through its cast to text.
 func concatAny(left, right Expr, pos int) (Expr, bool, error) {
 	l, r := left.Type().Kind, right.Type().Kind
+	if l == types.Unknown && categoryOf(r) == catString || r == types.Unknown && categoryOf(l) == catString {
+		e, err := joinTexts(left, right, pos)
+		return e, true, err
+	}
 	isText := func(k types.Kind) bool { return categoryOf(k) == catString || k == types.Unknown }
+	if categoryOf(l) == catArray || categoryOf(r) == catArray {
+		return nil, false, nil
+	}
+	if l != r && (l == types.Char || r == types.Char) {
+		if l == types.Unknown || r == types.Unknown || categoryOf(l) == catString || categoryOf(r) == catString {
+			return nil, false, pgerr.New(pgerr.AmbiguousFunction, "operator is not unique: %s", opSignature("||", []types.Kind{l, r})).
+				WithHint("Could not choose a best candidate operator. You might need to add explicit type casts.").At(pos)
+		}
+		isText = func(k types.Kind) bool { return k == types.Char }
+	}
 	own := func(k types.Kind) bool { return k == types.Jsonb || k == types.Bytea } // have || themselves
 	if isText(l) == isText(r) || l == types.Unknown && own(r) || own(l) && r == types.Unknown {
 		return nil, false, nil
 	}
 	var err error
 	if isText(l) {
+		if l == types.Char {
+			if left, err = Cast(left, types.T(types.Text), Implicit, pos); err != nil {
+				return nil, false, err
+			}
+		}
 		right, err = Cast(right, types.T(types.Text), Explicit, pos)
 	} else {
+		if r == types.Char {
+			if right, err = Cast(right, types.T(types.Text), Implicit, pos); err != nil {
+				return nil, false, err
+			}
+		}
 		left, err = Cast(left, types.T(types.Text), Explicit, pos)
 	}
 	if err != nil {
@@ -401,6 +443,19 @@ func concatAny(left, right Expr, pos int) (Expr, bool, error) {
 	}
 	e, err := ResolveOp("||", left, right, pos)
 	return e, true, err
+}
+
+// joinTexts is text || text of any strings.
+func joinTexts(left, right Expr, pos int) (Expr, error) {
+	l, err := Cast(left, types.T(types.Text), Implicit, pos)
+	if err != nil {
+		return nil, err
+	}
+	r, err := Cast(right, types.T(types.Text), Implicit, pos)
+	if err != nil {
+		return nil, err
+	}
+	return bindCall(registry.byID["||(text,text)"], []Expr{l, r}, pos)
 }
 
 // CommonType is PostgreSQL's select_common_type: the one type that values
@@ -458,6 +513,17 @@ func init() {
 		"least":     func(a []Expr, pos int) (Expr, error) { return resolveExtreme("least", a, pos) },
 		"concat":    func(a []Expr, pos int) (Expr, error) { return resolveConcat("concat", a, pos) },
 		"concat_ws": func(a []Expr, pos int) (Expr, error) { return resolveConcat("concat_ws", a, pos) },
+	}
+	for _, name := range []string{"json_build_array", "json_build_object", "jsonb_build_array", "jsonb_build_object"} {
+		specialForms[name] = func(a []Expr, pos int) (Expr, error) { return resolveBuild(name, a, pos) }
+	}
+	specialForms["format"] = resolveFormat
+	specialForms["quote_literal"] = func(a []Expr, pos int) (Expr, error) { return resolveQuote("quote_literal", a, pos) }
+	specialForms["quote_nullable"] = func(a []Expr, pos int) (Expr, error) { return resolveQuote("quote_nullable", a, pos) }
+	specialForms["num_nulls"] = func(a []Expr, pos int) (Expr, error) { return resolveCountNulls(a, true, pos) }
+	specialForms["num_nonnulls"] = func(a []Expr, pos int) (Expr, error) { return resolveCountNulls(a, false, pos) }
+	for _, name := range []string{"to_json", "to_jsonb"} {
+		specialForms[name] = func(a []Expr, pos int) (Expr, error) { return resolveToJSON(name, a, pos) }
 	}
 }
 
@@ -517,20 +583,12 @@ func resolveConcat(name string, args []Expr, pos int) (Expr, error) {
 	if len(args) == 0 || name == "concat_ws" && len(args) < 2 {
 		return nil, errNoFunction(name, signature(kindsOf(args))).At(pos)
 	}
-	if k := args[0].Type().Kind; name == "concat_ws" && k != types.Text && k != types.Unknown {
+	if k := args[0].Type().Kind; name == "concat_ws" && !canCoerce(k, types.Text) {
 		return nil, errNoFunction(name, signature(kindsOf(args))).At(pos)
 	}
-	out := make([]Expr, len(args))
-	for i, a := range args {
-		var err error
-		if a.Type().Kind == types.Bool {
-			out[i], err = ResolveFunc("boolout", []Expr{a}, pos)
-		} else {
-			out[i], err = Cast(a, types.T(types.Text), Explicit, pos)
-		}
-		if err != nil {
-			return nil, err
-		}
+	out, err := textArgs(args, pos)
+	if err != nil {
+		return nil, err
 	}
 	kinds := []types.Kind{types.Text}
 	if name == "concat_ws" {

@@ -24,7 +24,9 @@ func smallFuncs() []*Func {
 	two := func(name string, op func(a, b int64) (int64, error)) *Func {
 		return fn(name, i2, binaryOp(ints, ints, ints, op), i2, i2)
 	}
-	one := func(name string, op func(a int64) (int64, error)) *Func { return fn(name, i2, unary(ints, ints, op), i2) }
+	one := func(name string, op func(a int64) (int64, error)) *Func {
+		return fn(name, i2, unary(ints, ints, op), i2)
+	}
 	sum := func(op func(a, b int64) int64) func(a, b int64) (int64, error) {
 		return func(a, b int64) (int64, error) { return toInt2(op(a, b)) }
 	}
@@ -133,4 +135,6 @@ func dateTime(d, t int64) (int64, error) {
 	return types.TimestampAdd(ts, types.IntervalValue{Micros: t})
 }
 
-func dateTimetz(d int64, t types.IntervalValue) (int64, error) { return dateTime(d, types.TimetzUTC(t)) }
+func dateTimetz(d int64, t types.IntervalValue) (int64, error) {
+	return dateTime(d, types.TimetzUTC(t))
+}

@@ -36,14 +36,12 @@ func textFuncs() []*Func {
 		fn("lpad", txt, pad(true), txt, i4), fn("lpad", txt, pad(true), txt, i4, txt),
 		fn("rpad", txt, pad(false), txt, i4), fn("rpad", txt, pad(false), txt, i4, txt),
 		fn("chr", txt, chr, i4), safe("md5", txt, md5Text, txt),
-		safe("boolout", txt, toText, b),
+		safe("boolout", txt, toText, b), safe("bpcharout", txt, sameBytes, types.Bpchar),
 	}
 	for _, name := range []string{"substr", "substring"} {
 		fs = append(fs, part(name, func(s []byte, from int64) []byte { return substring(s, from, math.MaxInt64/2) }),
 			fn(name, txt, substringLen, txt, i4, i4))
 	}
-	const hint = "Give the place and the length as integers."
-	fs = append(fs, refusedFn("substring", hint, txt, txt, txt), refusedFn("substring", hint, txt, txt, txt, txt))
 	for _, t := range []struct {
 		name        string
 		left, right bool

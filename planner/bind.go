@@ -25,6 +25,8 @@ type binder struct {
 	open      map[*expr.Const]int // parameters of yet unknown type, by number
 	literals  map[*expr.Const]int // places of untyped literals
 	ctes      *cte                // those in sight
+	outer     *outerQuery         // around the query that is bound, nil: none
+	lateral   *scope              // of FROM, to the left of what is bound
 	relations int
 	depends   []types.UUID
 	notices   []*pgerr.Error
@@ -34,6 +36,7 @@ type binder struct {
 type cte struct {
 	def   *sql.CTE
 	outer *cte
+	query *outerQuery // around it
 }
 
 func newBinder(env *Env) *binder {

@@ -101,7 +101,7 @@ func (b *binder) bindAggregate(cx *exprContext, e *sql.Call, name string) (expr.
 	case len(e.OrderBy) > 0:
 		return nil, unsupported(e, "ORDER BY in an aggregate")
 	}
-	inner := &exprContext{scope: cx.scope, clause: cx.clause, group: nil, nested: true}
+	inner := &exprContext{scope: cx.scope, clause: cx.clause, group: nil, nested: true, subs: cx.below}
 	args, err := b.bindArgs(inner, e)
 	if err != nil {
 		return nil, err
@@ -124,6 +124,9 @@ func (b *binder) bindAggregate(cx *exprContext, e *sql.Call, name string) (expr.
 		if a.Filter, err = b.boolean(a.Filter, "FILTER", start(e.Filter)); err != nil {
 			return nil, err
 		}
+	}
+	if foreignOnly(cx.scope, a.Args) {
+		return nil, unsupported(e, "an aggregate of an outer query")
 	}
 	return cx.group.aggregate(a, name), nil
 }

@@ -18,7 +18,10 @@ type exprContext struct {
 	// allowed.
 	group     *grouping
 	noColumns bool // column references are an error of their own
-	nested    bool // inside of an aggregate
+	// subs takes subqueries, below those in arguments of aggregates; nil where
+	// there can be none.
+	subs, below *subqueries
+	nested      bool // inside of an aggregate
 }
 
 // bindExpr binds an expression. Where rows are grouped, what equals a
@@ -76,6 +79,18 @@ func (b *binder) bindNode(cx *exprContext, e sql.Expr) (expr.Expr, error) {
 		return nil, unsupported(e, "a row as a value")
 	case *sql.Collate:
 		return b.bindCollate(cx, e)
+	case *sql.Subquery:
+		return b.bindScalar(cx, e)
+	case *sql.Exists:
+		return b.bindExists(cx, e)
+	case *sql.Quantified:
+		if e.Query != nil {
+			q, err := quantifiedOf(e)
+			if err != nil {
+				return nil, err
+			}
+			return b.bindQuantified(cx, q)
+		}
 	case *sql.Default:
 		return nil, pgerr.New(pgerr.SyntaxError, "DEFAULT is not allowed in this context").At(e.Position())
 	}
@@ -85,14 +100,7 @@ func (b *binder) bindNode(cx *exprContext, e sql.Expr) (expr.Expr, error) {
 func refuseExpr(e sql.Expr) error {
 	switch e := e.(type) {
 	case *sql.Quantified:
-		if e.Query != nil {
-			return unsupported(e, "ANY and ALL over a subquery")
-		}
 		return unsupported(e, "ANY and ALL over an array")
-	case *sql.Exists:
-		return unsupported(e, "EXISTS")
-	case *sql.Subquery:
-		return unsupported(e, "a scalar subquery")
 	case *sql.Array, *sql.ArrayQuery, *sql.Index:
 		return unsupported(e, "an array")
 	case *sql.Field:
@@ -160,7 +168,7 @@ func (b *binder) bindColumn(cx *exprContext, e *sql.ColumnRef) (expr.Expr, error
 	}
 	x, v, err := cx.scope.column(e.Parts, e.Position())
 	if err != nil {
-		return nil, err
+		return b.outerColumn(cx, e, err)
 	}
 	if cx.group == nil || cx.nested {
 		return x, nil
@@ -378,7 +386,7 @@ func (b *binder) between(x, lo, hi expr.Expr, not bool, pos int) (expr.Expr, err
 // of comparisons.
 func (b *binder) bindIn(cx *exprContext, e *sql.In) (expr.Expr, error) {
 	if e.Query != nil {
-		return nil, unsupported(e, "IN (subquery)")
+		return b.bindQuantified(cx, quantifiedIn(e))
 	}
 	if r, ok := e.Operand.(*sql.Row); ok && (len(r.Elems) != 1 || r.Explicit) {
 		return nil, unsupported(e, "a row as a value")

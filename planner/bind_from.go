@@ -1,21 +1,21 @@
 package planner
 
 import (
-	"slices"
-
 	"github.com/streamdb/streamdb/catalog"
 	"github.com/streamdb/streamdb/expr"
 	"github.com/streamdb/streamdb/internal/pgerr"
 	"github.com/streamdb/streamdb/sql"
-	"github.com/streamdb/streamdb/types"
 )
 
 // fromItem is a part of FROM: the relations to join, on what, and the names.
+// After it is added to another it is not used any more.
 type fromItem struct {
 	ins   []node
 	pos   []int
 	on    []expr.Expr
 	scope *scope
+	// lateral says that it may read columns of what stands to its left.
+	lateral bool
 }
 
 // node is the join of the item's relations.
@@ -33,8 +33,11 @@ func (f *fromItem) node() node {
 
 // bindFrom binds the comma-separated list.
 func (b *binder) bindFrom(list []sql.TableRef) (*fromItem, error) {
+	saved := b.lateral
+	defer func() { b.lateral = saved }()
 	all := &fromItem{scope: &scope{}}
 	for _, r := range list {
+		b.lateral = all.scope
 		f, err := b.bindTableRef(r)
 		if err != nil {
 			return nil, err
@@ -47,6 +50,11 @@ func (b *binder) bindFrom(list []sql.TableRef) (*fromItem, error) {
 }
 
 func (f *fromItem) add(g *fromItem) error {
+	if g.lateral && len(f.ins) > 0 {
+		j := &pairJoinNode{left: f.node(), right: g.node(), pos: g.pos[0]}
+		f.ins, f.pos, f.on = []node{j}, []int{j.pos}, nil
+		return f.scope.merge(g.scope)
+	}
 	f.ins = append(f.ins, g.ins...)
 	f.pos = append(f.pos, g.pos...)
 	f.on = append(f.on, g.on...)
@@ -58,13 +66,10 @@ func (b *binder) bindTableRef(r sql.TableRef) (*fromItem, error) {
 	case *sql.TableName:
 		return b.bindTableName(r)
 	case *sql.DerivedTable:
-		if r.Lateral {
-			return nil, unsupported(r, "LATERAL")
-		}
 		if err := b.countRelation(r); err != nil {
 			return nil, err
 		}
-		bq, err := b.bindQuery(r.Query, nil, false)
+		bq, err := b.bindDerived(r)
 		if err != nil {
 			return nil, err
 		}
@@ -72,13 +77,26 @@ func (b *binder) bindTableRef(r sql.TableRef) (*fromItem, error) {
 		if sc, err = sc.rename(r.Alias, r.Columns); err != nil {
 			return nil, err
 		}
-		return single(bq.node, sc, r), nil
+		f := single(bq.node, sc, r)
+		f.lateral = r.Lateral
+		return f, nil
 	case *sql.FuncTable:
 		return nil, unsupported(r, "a function in FROM")
 	case *sql.Join:
 		return b.bindJoin(r)
 	}
 	return nil, unsupported(r, "this form of FROM")
+}
+
+// bindDerived binds a subquery in FROM. A lateral one sees what stands to its
+// left.
+func (b *binder) bindDerived(r *sql.DerivedTable) (*boundQuery, error) {
+	if r.Lateral && b.lateral != nil {
+		saved := b.outer
+		b.outer = &outerQuery{cx: &exprContext{scope: b.lateral, clause: "FROM"}, outer: saved}
+		defer func() { b.outer = saved }()
+	}
+	return b.bindQuery(r.Query, nil, false)
 }
 
 func single(n node, sc *scope, at sql.Node) *fromItem {
@@ -164,49 +182,6 @@ func (b *binder) readable(o *catalog.Object, name sql.Name) error {
 	return nil
 }
 
-func (b *binder) bindJoin(j *sql.Join) (*fromItem, error) {
-	if j.Kind != "INNER" && j.Kind != "CROSS" {
-		return nil, unsupported(j, "%s JOIN", j.Kind)
-	}
-	if j.UsingAlias != "" {
-		return nil, unsupported(j, "an alias of JOIN … USING")
-	}
-	f, err := b.bindTableRef(j.Left)
-	if err != nil {
-		return nil, err
-	}
-	right, err := b.bindTableRef(j.Right)
-	if err != nil {
-		return nil, err
-	}
-	lcols, rcols := f.scope.cols, right.scope.cols
-	if err := f.add(right); err != nil {
-		return nil, err
-	}
-	using := j.Using
-	if j.Natural {
-		using = commonNames(lcols, rcols)
-	}
-	if len(using) > 0 {
-		if err := b.joinUsing(f, using, lcols, rcols, j); err != nil {
-			return nil, err
-		}
-	}
-	if j.On != nil {
-		pred, err := b.bindCondition(f.scope, j.On, "JOIN/ON", "JOIN conditions")
-		if err != nil {
-			return nil, err
-		}
-		f.on = append(f.on, pred...)
-	}
-	if j.Alias != "" {
-		if f.scope, err = f.scope.rename(j.Alias, j.Columns); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
-}
-
 // bindCondition binds a boolean clause and gives its conjuncts.
 func (b *binder) bindCondition(sc *scope, e sql.Expr, clause, noAggs string) ([]expr.Expr, error) {
 	x, err := b.bindExpr(&exprContext{scope: sc, clause: noAggs}, e)
@@ -217,72 +192,4 @@ func (b *binder) bindCondition(sc *scope, e sql.Expr, clause, noAggs string) ([]
 		return nil, err
 	}
 	return splitAnd(nil, x), nil
-}
-
-func commonNames(l, r []scopeCol) []string {
-	var names []string
-	for _, c := range l {
-		if slices.ContainsFunc(r, func(d scopeCol) bool { return d.name == c.name }) && !slices.Contains(names, c.name) {
-			names = append(names, c.name)
-		}
-	}
-	return names
-}
-
-// joinUsing equates the columns and merges each pair in the scope: the merged
-// columns come first, then the rest of both sides.
-func (b *binder) joinUsing(f *fromItem, using []string, l, r []scopeCol, j *sql.Join) error {
-	var merged []scopeCol
-	for i, name := range using {
-		if slices.Contains(using[:i], name) {
-			return pgerr.New(pgerr.DuplicateColumn, `column name "%s" appears more than once in USING clause`, name)
-		}
-		lc, err := usingColumn(l, name, "left")
-		if err != nil {
-			return err
-		}
-		rc, err := usingColumn(r, name, "right")
-		if err != nil {
-			return err
-		}
-		t, err := expr.CommonType([]expr.Expr{lc, rc}, "JOIN/USING", j.Position())
-		if err != nil {
-			return err
-		}
-		eq, err := expr.ResolveOp("=", lc, rc, j.Position())
-		if err != nil {
-			return err
-		}
-		if lc, err = expr.Cast(lc, types.T(t.Kind), expr.Implicit, j.Position()); err != nil {
-			return err
-		}
-		f.on = append(f.on, eq)
-		merged = append(merged, scopeCol{name: name, e: lc})
-	}
-	for _, c := range slices.Concat(l, r) {
-		if !slices.Contains(using, c.name) {
-			merged = append(merged, c)
-		}
-	}
-	f.scope.cols = merged
-	return nil
-}
-
-func usingColumn(cols []scopeCol, name, side string) (expr.Expr, error) {
-	var found expr.Expr
-	for _, c := range cols {
-		if c.name != name {
-			continue
-		}
-		if found != nil {
-			return nil, pgerr.New(pgerr.AmbiguousColumn,
-				`common column name "%s" appears more than once in %s table`, name, side)
-		}
-		found = c.e
-	}
-	if found == nil {
-		return nil, pgerr.New(pgerr.UndefinedColumn,
-			`column "%s" specified in USING clause does not exist in %s table`, name, side)
-	}
-	return found, nil
 }

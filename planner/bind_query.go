@@ -91,11 +91,11 @@ func (b *binder) bindWith(w *sql.With) error {
 		}
 		seen[c.Name] = true
 		depends, notices := b.depends, b.notices
-		if _, _, err := b.bindCTE(&cte{def: c, outer: b.ctes}); err != nil {
+		if _, _, err := b.bindCTE(&cte{def: c, outer: b.ctes, query: b.outer}); err != nil {
 			return err
 		}
 		b.depends, b.notices = depends, notices
-		b.ctes = &cte{def: c, outer: b.ctes}
+		b.ctes = &cte{def: c, outer: b.ctes, query: b.outer}
 	}
 	return nil
 }
@@ -105,9 +105,9 @@ func (b *binder) bindCTE(c *cte) (node, *scope, error) {
 	if err := b.countRelation(c.def); err != nil {
 		return nil, nil, err
 	}
-	saved := b.ctes
-	b.ctes = c.outer
-	defer func() { b.ctes = saved }()
+	ctes, outer := b.ctes, b.outer
+	b.ctes, b.outer = c.outer, c.query
+	defer func() { b.ctes, b.outer = ctes, outer }()
 	bq, err := b.bindQuery(c.def.Query, nil, false)
 	if err != nil {
 		return nil, nil, err
@@ -217,48 +217,6 @@ func (b *binder) columnType(rows [][]expr.Expr, j int, want []types.Type, v *sql
 		return want[j], nil
 	}
 	return expr.CommonType(col, "VALUES", start(v.Rows[0][j]))
-}
-
-// bindSetOp binds UNION ALL, the only set operation there is so far.
-func (b *binder) bindSetOp(s *sql.SetOp) (*boundQuery, error) {
-	if s.Op != "UNION" || !s.All {
-		name := s.Op
-		if s.All {
-			name += " ALL"
-		}
-		return nil, unsupported(s, "%s", name)
-	}
-	left, err := b.bindQuery(s.Left, nil, false)
-	if err != nil {
-		return nil, err
-	}
-	right, err := b.bindQuery(s.Right, nil, false)
-	if err != nil {
-		return nil, err
-	}
-	if len(left.out) != len(right.out) {
-		return nil, pgerr.New(pgerr.SyntaxError, "each UNION query must have the same number of columns").At(outputPos(s.Right, 0))
-	}
-	u := &unionNode{}
-	bq := &boundQuery{node: u}
-	ts := make([]types.Type, len(left.out))
-	for i := range left.out {
-		pair := []expr.Expr{b.md.ref(left.out[i].id), b.md.ref(right.out[i].id)}
-		if ts[i], err = expr.CommonType(pair, "UNION", outputPos(s.Right, i)); err != nil {
-			return nil, err
-		}
-		id := b.md.add(columnInfo{name: left.out[i].name, typ: ts[i]})
-		u.ids = append(u.ids, id)
-		bq.out = append(bq.out, outCol{name: left.out[i].name, id: id})
-	}
-	for _, in := range []*boundQuery{left, right} {
-		n, ids, err := b.castOutputs(in, ts, expr.Implicit, s.Position())
-		if err != nil {
-			return nil, err
-		}
-		u.ins, u.inCols = append(u.ins, n), append(u.inCols, ids)
-	}
-	return bq, nil
 }
 
 // castOutputs gives a query's node with its output columns of types ts, and

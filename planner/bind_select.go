@@ -25,7 +25,12 @@ type selectBinder struct {
 	group *grouping
 	items []selectItem
 	exprs []expr.Expr // the items, bound
-	out   []outCol
+	// unknown are the items that are untyped literals.
+	unknown []bool
+	out     []outCol
+	// The subqueries of WHERE, of what is grouped, of HAVING and of what is
+	// made of the groups.
+	where, below, having, above subqueries
 }
 
 func (b *binder) bindSelect(s *sql.Select, order []sql.OrderItem, want []types.Type) (*boundQuery, error) {
@@ -36,13 +41,15 @@ func (b *binder) bindSelect(s *sql.Select, order []sql.OrderItem, want []types.T
 	if err != nil {
 		return nil, err
 	}
-	sb := &selectBinder{binder: b, s: s, scope: from.scope, group: &grouping{b: b}}
+	sb := &selectBinder{binder: b, s: s, scope: from.scope, group: &grouping{b: b, scope: from.scope}}
+	var late []expr.Expr
 	if s.Where != nil {
-		preds, err := b.bindCondition(from.scope, s.Where, "WHERE", "WHERE")
+		var plain []expr.Expr
+		plain, late, err = b.bindWhere(&exprContext{scope: from.scope, clause: "WHERE", subs: &sb.where}, s.Where, "WHERE")
 		if err != nil {
 			return nil, err
 		}
-		from.on = append(from.on, preds...)
+		from.on = append(from.on, plain...)
 	}
 	if sb.items, err = expandStars(s.Items, from.scope); err != nil {
 		return nil, err
@@ -57,7 +64,11 @@ func (b *binder) bindSelect(s *sql.Select, order []sql.OrderItem, want []types.T
 	if err != nil {
 		return nil, err
 	}
-	return sb.assemble(from.node(), having, order)
+	in := sb.where.over(from.node())
+	if len(late) > 0 {
+		in = &filterNode{in: in, preds: late}
+	}
+	return sb.assemble(in, having, order)
 }
 
 func refuseClauses(s *sql.Select) error {
@@ -122,7 +133,7 @@ func (sb *selectBinder) bindGroupBy() error {
 }
 
 func (sb *selectBinder) bindGroupKey(e sql.Expr) error {
-	cx := &exprContext{scope: sb.scope, clause: "GROUP BY"}
+	cx := &exprContext{scope: sb.scope, clause: "GROUP BY", subs: &sb.below}
 	var x expr.Expr
 	var err error
 	if it := sb.groupItem(e); it != nil || err != nil {
@@ -189,6 +200,8 @@ func (sb *selectBinder) bindItems(want []types.Type) error {
 		if err != nil {
 			return err
 		}
+		unknown := x.Type().Kind == types.Unknown && !sb.isOpen(x)
+		sb.unknown = append(sb.unknown, unknown)
 		if x.Type().Kind == types.Unknown && i < len(want) {
 			x, err = sb.cast(x, want[i], expr.Assignment, it.pos)
 		} else {
@@ -203,22 +216,21 @@ func (sb *selectBinder) bindItems(want []types.Type) error {
 }
 
 func (sb *selectBinder) groupedContext(clause string) *exprContext {
-	return &exprContext{scope: sb.scope, clause: clause, group: sb.group}
+	return &exprContext{scope: sb.scope, clause: clause, group: sb.group, subs: &sb.above, below: &sb.below}
 }
 
 func (sb *selectBinder) bindHaving() ([]expr.Expr, error) {
 	if sb.s.Having == nil {
 		return nil, nil
 	}
-	x, err := sb.bindExpr(sb.groupedContext("HAVING"), sb.s.Having)
+	cx := sb.groupedContext("HAVING")
+	cx.subs = &sb.having
+	plain, late, err := sb.bindWhere(cx, sb.s.Having, "HAVING")
 	if err != nil {
 		return nil, err
 	}
-	if x, err = sb.boolean(x, "HAVING", start(sb.s.Having)); err != nil {
-		return nil, err
-	}
 	sb.group.grouped = true
-	return splitAnd(nil, x), nil
+	return append(plain, late...), nil
 }
 
 // assemble puts the plan of the block together: aggregation, HAVING, the
@@ -227,21 +239,22 @@ func (sb *selectBinder) assemble(in node, having []expr.Expr, order []sql.OrderI
 	proj := &projectNode{}
 	have := map[int]bool{}
 	for i, x := range sb.exprs {
-		id := sb.project(proj, have, x, sb.items[i].name)
-		sb.out = append(sb.out, outCol{name: sb.items[i].name, id: id})
+		id := sb.place(proj, have, x, sb.items[i].name)
+		sb.out = append(sb.out, outCol{name: sb.items[i].name, id: id, unknown: sb.unknown[i]})
 	}
 	visible := len(proj.items)
 	keys, err := sb.bindOrder(order, proj, have)
 	if err != nil {
 		return nil, err
 	}
-	if in, err = sb.group.apply(in); err != nil {
+	if in, err = sb.group.apply(sb.below.over(in)); err != nil {
 		return nil, err
 	}
+	in = sb.having.over(in)
 	if len(having) > 0 {
 		in = &filterNode{in: in, preds: having}
 	}
-	proj.in = in
+	proj.in = sb.above.over(in)
 	bq := &boundQuery{node: proj, out: sb.out, order: keys}
 	if sb.s.Distinct {
 		if len(proj.items) > visible {
@@ -251,6 +264,16 @@ func (sb *selectBinder) assemble(in node, having []expr.Expr, order []sql.OrderI
 		sb.distinct(bq)
 	}
 	return bq, nil
+}
+
+// place is project, but a column of an outer query gets a name of its own.
+func (sb *selectBinder) place(p *projectNode, have map[int]bool, x expr.Expr, name string) int {
+	if c, ok := x.(*expr.Column); ok && sb.scope.foreign.has(c.Index) {
+		id := sb.md.add(columnInfo{name: name, typ: x.Type()})
+		p.items = append(p.items, item{id: id, e: x})
+		return id
+	}
+	return sb.project(p, have, x, name)
 }
 
 // project adds x to a projection, unless it has it already, and gives its id.
@@ -296,7 +319,7 @@ func (sb *selectBinder) bindOrder(order []sql.OrderItem, proj *projectNode, have
 		if x, err = sb.known(x, start(o.Expr)); err != nil {
 			return nil, err
 		}
-		keys = append(keys, sortKey{id: sb.project(proj, have, x, "?column?"), order: spec})
+		keys = append(keys, sortKey{id: sb.place(proj, have, x, "?column?"), order: spec})
 	}
 	return keys, nil
 }
@@ -317,12 +340,12 @@ func (sb *selectBinder) hiddenPos(order []sql.OrderItem, keys []sortKey, visible
 }
 
 // distinct groups a query by all its output columns.
-func (sb *selectBinder) distinct(q *boundQuery) {
-	g := &grouping{b: sb.binder, grouped: true}
+func (b *binder) distinct(q *boundQuery) {
+	g := &grouping{b: b, grouped: true}
 	to := map[int]int{}
 	for i, c := range q.out {
 		if _, ok := to[c.id]; !ok {
-			to[c.id] = g.addKey(sb.md.ref(c.id))
+			to[c.id] = g.addKey(b.md.ref(c.id))
 		}
 		q.out[i].id = to[c.id]
 	}

@@ -237,6 +237,10 @@ func (b *builder) node(n node) *stream {
 		return b.join(n)
 	case *unionNode:
 		return b.union(n)
+	case *setOpNode:
+		return b.setOp(n)
+	case *singleNode:
+		return b.singleRow(n)
 	}
 	return &stream{}
 }
@@ -358,54 +362,28 @@ func (b *builder) state(id state.ID, kind state.Kind, name, bound string) StateD
 	return StateDecl{ID: id, Kind: kind, Name: name, Bound: bound}
 }
 
-func (b *builder) join(n *equiJoinNode) *stream {
-	var edges []Edge
-	sides := []struct {
-		n    node
-		keys []int
-	}{{n.left, n.leftKeys}, {n.right, n.rightKeys}}
-	ins := make([]*stream, 2)
-	for port, side := range sides {
-		s := b.node(side.n)
-		ins[port] = s
-		e := Edge{From: s.from, Port: port, Dist: Hash, Cols: s.positions(side.keys)}
-		if !b.view || !s.single && s.distributedBy(side.keys) {
-			e.Dist, e.Cols = Forward, nil
+func (b *builder) union(n *unionNode) *stream {
+	ins := make([]*stream, len(n.ins))
+	for k, in := range n.ins {
+		ins[k] = b.node(in)
+		if !slices.Equal(ins[k].cols, n.inCols[k]) {
+			b.projectTo(ins[k], n.inCols[k])
 		}
-		edges = append(edges, e)
 	}
-	l, r := ins[0], ins[1]
-	s := &stream{cols: slices.Concat(l.cols, r.cols), from: b.fragment(Fragment{Edges: edges})}
-	op := &HashJoin{
-		Base: b.base(s.cols), LeftKeys: l.positions(n.leftKeys), RightKeys: r.positions(n.rightKeys),
-		LeftTypes: b.types(l.cols), RightTypes: b.types(r.cols), NullSafe: n.nullSafe,
-		Residual: s.remap(joinAnd(n.residual)),
-	}
-	op.Keeps = []StateDecl{
-		b.state(b.canon.bag("join", n.left, n.leftKeys, l.cols), state.KindBag, "left", "the left input's rows"),
-		b.state(b.canon.bag("join", n.right, n.rightKeys, r.cols), state.KindBag, "right", "the right input's rows"),
-	}
-	b.add(s, op)
-	for i := range n.leftKeys {
-		s.dist = append(s.dist, []int{n.leftKeys[i], n.rightKeys[i]})
-	}
-	return s
+	return b.unionAll(ins, n.ids)
 }
 
-func (b *builder) union(n *unionNode) *stream {
+// unionAll puts streams together; their columns are those of ids by position.
+func (b *builder) unionAll(ins []*stream, ids []int) *stream {
 	var edges []Edge
-	for k, in := range n.ins {
-		s := b.node(in)
-		if !slices.Equal(s.cols, n.inCols[k]) {
-			b.projectTo(s, n.inCols[k])
-		}
+	for k, s := range ins {
 		e := Edge{From: s.from, Port: k, Dist: Any}
 		if !b.view {
 			e.Dist = Forward
 		}
 		edges = append(edges, e)
 	}
-	s := &stream{cols: n.ids, from: b.fragment(Fragment{Edges: edges})}
-	b.add(s, &UnionAll{b.base(n.ids)})
+	s := &stream{cols: ids, from: b.fragment(Fragment{Edges: edges})}
+	b.add(s, &UnionAll{b.base(ids)})
 	return s
 }

@@ -107,4 +107,3 @@ func (c *canonizer) single(n *singleNode, part string) state.ID {
 	}
 	return stateID(parts...)
 }
-

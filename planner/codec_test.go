@@ -20,6 +20,10 @@ func somePlans(t testing.TB) [][]byte {
 		"SELECT a FROM t UNION ALL VALUES (1), (2)",
 		"SELECT DISTINCT c FROM t WHERE c IN ('a', 'b', NULL)",
 		"SELECT count(*) FROM bid",
+		"SELECT t.a, u.ts FROM t LEFT JOIN u ON t.b = u.y",
+		"SELECT t.a, u.ts FROM t FULL JOIN u ON t.b = u.y AND t.a < u.x",
+		"SELECT a, (SELECT c FROM u WHERE u.y = t.b) AS c FROM t WHERE b NOT IN (SELECT y FROM u)",
+		"SELECT d FROM t EXCEPT ALL SELECT x FROM u",
 	} {
 		q, err := sql.ParseQuery(src)
 		if err != nil {

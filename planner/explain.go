@@ -13,7 +13,7 @@ import (
 // reads indented below. Verbose adds the logical plan, the states with their
 // identities, and the canonical form.
 func Explain(p *Planned, verbose bool) []string {
-	x := explainer{p: p.Plan, verbose: verbose, single: true}
+	x := explainer{p: p.Plan, verbose: verbose, single: true, seen: make([]bool, len(p.Plan.Fragments))}
 	for i := range p.Plan.Fragments {
 		x.single = x.single && p.Plan.Fragments[i].Singleton
 	}
@@ -44,6 +44,7 @@ type explainer struct {
 	single  bool // all is one subtask
 	indent  int
 	lines   []string
+	seen    []bool // fragments printed
 }
 
 func (x *explainer) line(format string, args ...any) {
@@ -136,6 +137,11 @@ func (x *explainer) edge(e *Edge) {
 		defer func() { x.indent-- }()
 	}
 	if e.From >= 0 {
+		if ops := x.p.Fragments[e.From].Ops; x.seen[e.From] {
+			x.line("%s  [shared, shown above]", x.operator(ops[len(ops)-1]))
+			return
+		}
+		x.seen[e.From] = true
 		x.fragment(e.From, len(x.p.Fragments[e.From].Ops)-1)
 		return
 	}
@@ -199,8 +205,11 @@ func (x *explainer) operator(op Op) string {
 
 func hashJoinText(o *HashJoin) string {
 	s := "HashJoin"
-	if o.Kind != InnerJoin {
-		s += " " + o.Kind.String()
+	switch o.Kind {
+	case LeftJoin, FullJoin:
+		s += " (" + o.Kind.String() + " outer)"
+	case SemiJoin, AntiJoin:
+		s += " (" + o.Kind.String() + ")"
 	}
 	if len(o.LeftKeys) == 0 {
 		s += " of every left with every right row"

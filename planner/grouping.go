@@ -13,7 +13,8 @@ import (
 // orders ties by image. So the output depends on the group's rows alone.
 type grouping struct {
 	b       *binder
-	grouped bool // there is a GROUP BY, a HAVING or an aggregate
+	scope   *scope // of what is grouped, nil: it has no outer columns
+	grouped bool   // there is a GROUP BY, a HAVING or an aggregate
 	keys    []groupKey
 	aggs    []aggItem
 	before  []item // computed below the aggregation
@@ -29,13 +30,14 @@ type groupKey struct {
 
 // strayColumn is a reference to a column that is not grouped by.
 type strayColumn struct {
-	name string
-	pos  int
+	name  string
+	pos   int
+	below bool // in a subquery
 }
 
 // input makes a column below the aggregation of an expression.
 func (g *grouping) input(e expr.Expr, name string) int {
-	if c, ok := e.(*expr.Column); ok {
+	if c, ok := e.(*expr.Column); ok && (g.scope == nil || !g.scope.foreign.has(c.Index)) {
 		return c.Index
 	}
 	for _, it := range g.before {
@@ -91,23 +93,18 @@ func (g *grouping) match(e expr.Expr) expr.Expr {
 	return nil
 }
 
-// undone is e with the keys' representatives replaced by the keys themselves:
-// an expression grouped by may be over a column that is grouped by as well.
+// undone is e with the columns that stand for keys replaced by the keys
+// themselves: an expression grouped by may contain another one.
 func (g *grouping) undone(e expr.Expr) expr.Expr {
-	in := map[int]int{}
-	for _, k := range g.keys {
-		if k.out != k.in {
-			in[k.out] = k.in
+	return expr.Rewrite(e, func(x expr.Expr) expr.Expr {
+		if c, ok := x.(*expr.Column); ok {
+			for _, k := range g.keys {
+				if k.out == c.Index {
+					return k.e
+				}
+			}
 		}
-	}
-	if len(in) == 0 {
-		return e
-	}
-	return expr.Remap(e, func(i int) int {
-		if key, ok := in[i]; ok {
-			return key
-		}
-		return i
+		return x
 	})
 }
 
@@ -148,6 +145,16 @@ func (g *grouping) column(e expr.Expr, v *rangeVar, name string, pos int) expr.E
 	return e
 }
 
+// outerReference is a reference to column e from a subquery.
+func (g *grouping) outerReference(e expr.Expr, v *rangeVar, name string, pos int) expr.Expr {
+	mark := len(g.stray)
+	x := g.column(e, v, name, pos)
+	for i := range g.stray[mark:] {
+		g.stray[mark+i].below = true
+	}
+	return x
+}
+
 // determines reports whether the keys have the whole primary key of v, on
 // which all columns of v depend.
 func (g *grouping) determines(v *rangeVar) bool {
@@ -165,6 +172,9 @@ func (g *grouping) determines(v *rangeVar) bool {
 func (g *grouping) aggregate(a expr.Aggregate, name string) expr.Expr {
 	g.grouped = true
 	for i, x := range a.Args {
+		if a.Filter != nil && mayFail(x) { // computed only where the filter is true
+			x = &expr.Case{Conds: []expr.Expr{a.Filter}, Results: []expr.Expr{x}, Else: nullConst(x.Type()), T: x.Type()}
+		}
 		a.Args[i] = g.b.md.ref(g.input(x, name))
 	}
 	if a.Filter != nil {
@@ -200,6 +210,9 @@ func (g *grouping) apply(in node) (node, error) {
 	}
 	if len(g.stray) > 0 {
 		s := g.stray[0]
+		if s.below {
+			return nil, pgerr.New(pgerr.GroupingError, `subquery uses ungrouped column "%s" from outer query`, s.name).At(s.pos)
+		}
 		return nil, pgerr.New(pgerr.GroupingError,
 			`column "%s" must appear in the GROUP BY clause or be used in an aggregate function`, s.name).At(s.pos)
 	}

@@ -65,7 +65,7 @@ type (
 	// what a pairJoinNode becomes too. Without keys all rows meet all. A join
 	// that is not inner gives its left rows, then if it pairs its right rows.
 	equiJoinNode struct {
-		kind        JoinKind
+		kind                JoinKind
 		left, right         node
 		leftKeys, rightKeys []int
 		nullSafe            []bool
@@ -104,8 +104,9 @@ type sortKey struct {
 // outCol is a named output column of a query. unknown says that it is an
 // untyped literal that became text.
 type outCol struct {
-	name string
-	id   int
+	name    string
+	id      int
+	unknown bool
 }
 
 // boundQuery is a query with its output; order, limit and offset are only in
@@ -164,7 +165,7 @@ func (n *equiJoinNode) columns() []int {
 	}
 	return slices.Concat(n.left.columns(), n.right.columns())
 }
-func (n *unionNode) columns() []int    { return n.ids }
+func (n *unionNode) columns() []int { return n.ids }
 
 func (n *scanNode) inputs() []node     { return nil }
 func (n *valuesNode) inputs() []node   { return nil }

@@ -197,7 +197,11 @@ func (f *fixture) show(cmd string, p *Planned) string {
 	f.roundTrip(p.Plan)
 	var b strings.Builder
 	for _, n := range p.Notices {
-		fmt.Fprintf(&b, "NOTICE: %s\n", n.Message)
+		severity := "NOTICE"
+		if n.Code == pgerr.Warning {
+			severity = "WARNING"
+		}
+		fmt.Fprintf(&b, "%s: %s\n", severity, n.Message)
 	}
 	switch cmd {
 	case "fields":

@@ -110,7 +110,9 @@ func (b *binder) finish(bq *boundQuery, end ending) (*Planned, error) {
 	if b.env.Explain {
 		p.Optimized = b.md.formatTree(bq.node)
 	}
-	p.Notices = append(p.Notices, b.md.warnings...)
+	if end != endCollect {
+		p.Notices = append(p.Notices, b.md.warnings...)
+	}
 	bd := &builder{md: b.md, env: b.env, canon: newCanonizer(b.md, end != endCollect || b.env.Explain), view: end != endCollect, twins: map[state.ID]int{}}
 	plan, err := bd.build(bq, end)
 	if err != nil {

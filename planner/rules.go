@@ -17,6 +17,7 @@ type rule struct {
 // those before it leave.
 var rules = []rule{
 	{"fold_constants", foldConstants},
+	{"unnest", unnest},
 	{"merge_blocks", mergeBlocks},
 	{"push_filters", pushFilters},
 	{"order_joins", orderJoins},
@@ -73,7 +74,7 @@ func foldConstants(_ *metadata, q *boundQuery) error {
 func foldPreds(preds []expr.Expr) []expr.Expr {
 	var out []expr.Expr
 	for _, p := range preds {
-		for _, c := range splitAnd(nil, expr.Fold(p)) {
+		for _, c := range factorOr(splitAnd(nil, expr.Fold(p))) {
 			if k, ok := c.(*expr.Const); ok && !k.Value.Null && k.Value.I != 0 {
 				continue
 			}
@@ -81,6 +82,63 @@ func foldPreds(preds []expr.Expr) []expr.Expr {
 		}
 	}
 	return out
+}
+
+// factorOr takes the conjuncts that stand in every branch of an OR out of it:
+// what joins relations is often written so.
+func factorOr(preds []expr.Expr) []expr.Expr {
+	var out []expr.Expr
+	for _, p := range preds {
+		or, ok := p.(*expr.Or)
+		if !ok {
+			out = append(out, p)
+			continue
+		}
+		branches := make([][]expr.Expr, len(or.Args))
+		for i, a := range or.Args {
+			branches[i] = splitAnd(nil, a)
+		}
+		common, rest := commonConjuncts(branches)
+		out = append(out, common...)
+		if rest != nil {
+			out = append(out, rest)
+		} else if len(common) == 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// maxFactored bounds the conjuncts of an OR's first branch that are looked for
+// in the others.
+const maxFactored = 16
+
+// commonConjuncts splits off what all branches have. The rest is nil if there
+// is nothing in common, or if a branch has nothing else.
+func commonConjuncts(branches [][]expr.Expr) (common []expr.Expr, rest expr.Expr) {
+	for _, c := range branches[0][:min(len(branches[0]), maxFactored)] {
+		everywhere := !mayFail(c)
+		for _, b := range branches[1:] {
+			everywhere = everywhere && slices.ContainsFunc(b[:min(len(b), maxFactored)], func(d expr.Expr) bool { return expr.Equal(c, d) })
+		}
+		if everywhere {
+			common = append(common, c)
+		}
+	}
+	if len(common) == 0 {
+		return nil, nil
+	}
+	or := &expr.Or{}
+	for _, b := range branches {
+		left := slices.DeleteFunc(slices.Clone(b), func(d expr.Expr) bool {
+			return slices.ContainsFunc(common, func(c expr.Expr) bool { return expr.Equal(c, d) })
+		})
+		if len(left) == 0 {
+			return common, nil
+		}
+		or.Args = append(or.Args, joinAnd(left))
+	}
+	return common, or
 }
 
 // mayFail reports whether the value of e can be an error. FALSE after e folds
@@ -144,18 +202,21 @@ func (p *projectNode) inlinable() substitution {
 // the form project(join(…)) or project(filter(…)) over what is no such block:
 // derived tables and WITH queries dissolve in the query around them.
 func mergeBlocks(m *metadata, q *boundQuery) error {
-	q.node = rewrite(q.node, func(n node) node {
-		switch n := n.(type) {
-		case *filterNode:
-			return mergeFilter(n)
-		case *joinNode:
-			return mergeJoin(m, n)
-		case *projectNode:
-			return mergeProject(n)
-		}
-		return n
-	})
+	q.node = rewrite(q.node, func(n node) node { return mergeNode(m, n) })
 	return nil
+}
+
+// mergeNode merges a node with its inputs, which are merged already.
+func mergeNode(m *metadata, n node) node {
+	switch n := n.(type) {
+	case *filterNode:
+		return mergeFilter(n)
+	case *joinNode:
+		return mergeJoin(m, n)
+	case *projectNode:
+		return mergeProject(n)
+	}
+	return n
 }
 
 func mergeFilter(n *filterNode) node {

@@ -33,6 +33,17 @@ type rangeVar struct {
 type scope struct {
 	vars []*rangeVar
 	cols []scopeCol
+	// nulled are columns that an outer join may make NULL, foreign those of
+	// outer queries that have been referred to.
+	nulled, foreign idSet
+}
+
+// null notes that an outer join may make the columns of e NULL.
+func (s *scope) null(e expr.Expr) {
+	if s.nulled == nil {
+		s.nulled = idSet{}
+	}
+	s.nulled.addExprs(e)
 }
 
 // merge adds what s2 has. A relation named twice is an error.
@@ -43,6 +54,12 @@ func (s *scope) merge(s2 *scope) error {
 				return pgerr.New(pgerr.DuplicateAlias, `table name "%s" specified more than once`, v.name)
 			}
 		}
+	}
+	for id := range s2.nulled {
+		if s.nulled == nil {
+			s.nulled = idSet{}
+		}
+		s.nulled.add(id)
 	}
 	s.vars = append(s.vars, s2.vars...)
 	s.cols = append(slices.Clip(s.cols), s2.cols...)
@@ -215,7 +232,7 @@ func (s *scope) rename(alias string, names []string) (*scope, error) {
 	for i, n := range names {
 		v.cols[i].name = n
 	}
-	return &scope{vars: []*rangeVar{v}, cols: v.cols}, nil
+	return &scope{vars: []*rangeVar{v}, cols: v.cols, nulled: s.nulled}, nil
 }
 
 // scanObject makes a scan of all columns of a relation, and its scope.
@@ -242,7 +259,13 @@ func (b *binder) scopeOf(q *boundQuery) *scope {
 		ref := &expr.Column{Index: c.id, T: b.md.typ(c.id), Name: c.name}
 		v.cols = append(v.cols, scopeCol{name: c.name, e: ref})
 	}
-	return &scope{vars: []*rangeVar{v}, cols: v.cols}
+	s := &scope{vars: []*rangeVar{v}, cols: v.cols}
+	for _, c := range q.out {
+		if b.md.cols[c.id].notNull && !b.md.notNull(q.node, c.id) {
+			s.null(b.md.ref(c.id))
+		}
+	}
+	return s
 }
 
 var boolType = types.T(types.Bool)

@@ -14,13 +14,19 @@ type consolidator struct {
 	buf    []byte
 }
 
+// keepTable is the size of hash table that is always kept; a larger one goes
+// when an epoch has used little of it, for clearing it would cost each epoch.
+const keepTable = 1 << 12
+
 func (k *consolidator) reset() {
+	if len(k.table) > keepTable && 16*len(k.diff) < len(k.table) {
+		*k = consolidator{}
+		return
+	}
 	k.images.Reset()
 	k.hash, k.diff = k.hash[:0], k.diff[:0]
 	clear(k.table)
 }
-
-func (k *consolidator) len() int { return len(k.diff) }
 
 // add takes the selected rows of c.
 func (k *consolidator) add(c *types.Chunk) {
@@ -53,8 +59,11 @@ func (k *consolidator) addImage(image []byte, diff int64) {
 	}
 }
 
+// minTable is small: most look-ups and epochs are of a few rows.
+const minTable = 16
+
 func (k *consolidator) grow() {
-	k.table = make([]int32, max(1024, 2*len(k.table)))
+	k.table = make([]int32, max(minTable, 2*len(k.table)))
 	mask := uint64(len(k.table) - 1)
 	for i, h := range k.hash {
 		p := h & mask

@@ -111,8 +111,8 @@ func (h *history) trim() {
 	for e := range h.pins {
 		low = min(low, e)
 	}
-	if h.upper > Grace && low > h.upper-Grace && h.bytes <= graceBytes {
-		low = h.upper - Grace
+	if keep := h.upper - min(h.upper, Grace); low > keep && h.bytes <= graceBytes {
+		low = keep
 	}
 	n := 0
 	for n < len(h.deltas) && (h.deltas[n].Info.ID <= low || h.bytes > h.maxBytes) {

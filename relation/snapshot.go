@@ -158,6 +158,7 @@ func (sc *scan) decode() error {
 // group, loaded as far as the partition has been seen to have moved.
 type undo struct {
 	upto   types.Epoch
+	only   []byte // nil, or the one key that is of interest
 	groups map[int][]change
 }
 
@@ -199,6 +200,9 @@ func (u *undo) add(p *Partition, chunks []*types.Chunk) {
 	for _, c := range chunks {
 		keys.Encode(c, p.m.rowKey)
 		for i := range keys.Len() {
+			if u.only != nil && string(keys.Key(i)) != string(u.only) {
+				continue
+			}
 			g := types.KeyGroup(keys.Hash[i], p.m.numGrps)
 			if g < p.groups.Lo || g >= p.groups.Hi {
 				continue
@@ -241,23 +245,23 @@ func (s *snapshot) lookup(p *Partition, k *types.KeyBatch, g int) (*types.Chunk,
 		return nil, ErrStopped
 	}
 	var m state.Matches
-	err := p.bag.Match(k, &m)
+	for more := true; more; more = m.More {
+		if err := p.bag.Match(k, &m); err != nil {
+			p.mu.Unlock()
+			return nil, err
+		}
+		for i := range m.Count {
+			sum.addImage(m.Image.Bytes(i), m.Count[i])
+		}
+	}
 	applied, pending := p.applied, p.pending
 	p.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	for i := range m.Count {
-		sum.addImage(m.Image.Bytes(i), m.Count[i])
-	}
-	u := undo{upto: s.e}
+	u := undo{upto: s.e, only: k.Key(0)}
 	if err := u.load(p, applied, pending); err != nil {
 		return nil, err
 	}
 	for _, c := range u.groups[g] {
-		if string(c.key) == string(k.Key(0)) {
-			sum.addImage(c.image, -c.diff)
-		}
+		sum.addImage(c.image, -c.diff)
 	}
 	chunks, _, err := sum.chunks(s.m.types)
 	if err != nil || len(chunks) == 0 {

@@ -137,9 +137,4 @@ func (x *index) remove(f uint32, cell uint32) {
 	x.n--
 }
 
-// bytes is the memory of the index, used the part of it that its cells need.
-func (x *index) bytes() int64 {
-	return int64(x.slots)*8 + int64(len(x.dir))*32 + int64(len(x.meta))*8
-}
-
 func (x *index) used() int64 { return int64(x.n) * 16 }

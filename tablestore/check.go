@@ -107,15 +107,17 @@ func (t *Table) committed(order []string) ([]map[string]int64, error) {
 	l.Lock()
 	defer l.Unlock()
 	var m state.Matches
-	if err := t.st.Bag(0).Match(&keys, &m); err != nil {
-		return nil, err
-	}
-	for i, n := range m.Count {
-		k := m.Key[i]
-		if have[k] == nil {
-			have[k] = make(map[string]int64, 1)
+	for more := true; more; more = m.More {
+		if err := t.st.Bag(0).Match(&keys, &m); err != nil {
+			return nil, err
 		}
-		have[k][string(m.Image.Bytes(i))] += n
+		for i, n := range m.Count {
+			k := m.Key[i]
+			if have[k] == nil {
+				have[k] = make(map[string]int64, 1)
+			}
+			have[k][string(m.Image.Bytes(i))] += n
+		}
 	}
 	return have, nil
 }

@@ -31,10 +31,11 @@ type Table struct {
 	st     *state.State
 	part   *relation.Partition
 
-	staged  []*types.Chunk
-	overlay overlay
-	dirty   atomic.Bool // changed since the last Freeze
-	last    []state.Handle
+	staged   []*types.Chunk
+	overlay  overlay // of the first overlaid of staged
+	overlaid int
+	dirty    atomic.Bool // changed since the last Freeze
+	last     []state.Handle
 }
 
 // Options are how a table's state is kept.
@@ -85,6 +86,9 @@ func (t *Table) Relation() *relation.Materialized { return t.rel }
 // staged before it: every row taken away must be there (40001, someone was
 // faster), every key added must be free (23505). Nothing changes.
 func (t *Table) Check(chunks []*types.Chunk) error {
+	for ; t.overlaid < len(t.staged); t.overlaid++ { // only now: most epochs have one commit to a table
+		t.overlay.add(t, t.staged[t.overlaid])
+	}
 	for _, c := range chunks {
 		if err := t.check(c); err != nil {
 			return err
@@ -96,15 +100,12 @@ func (t *Table) Check(chunks []*types.Chunk) error {
 // Stage adds checked changes to the open epoch. The chunks belong to the
 // table from now on.
 func (t *Table) Stage(chunks []*types.Chunk) {
-	for _, c := range chunks {
-		t.overlay.add(t, c)
-		t.staged = append(t.staged, c)
-	}
+	t.staged = append(t.staged, chunks...)
 }
 
 // Unstage forgets what was staged: the epoch could not be closed.
 func (t *Table) Unstage() {
-	t.staged = nil
+	t.staged, t.overlaid = nil, 0
 	t.overlay.reset()
 }
 

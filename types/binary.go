@@ -32,6 +32,9 @@ func AppendBinary(dst []byte, d Datum) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(d.Iv.Days))
 		return binary.BigEndian.AppendUint32(dst, uint32(d.Iv.Months))
 	default:
+		if d.Type.Kind&arrayBit != 0 {
+			return appendArrayBinary(dst, d)
+		}
 		return append(dst, d.B...)
 	}
 }
@@ -44,6 +47,11 @@ func errBinaryLength(t Type) error {
 // modifier; 22P03 for bytes that are none. The result shares nothing with b.
 func ParseBinary(t Type, b []byte) (Datum, error) {
 	d := Datum{Type: t}
+	if t.Kind&arrayBit != 0 {
+		var err error
+		d.B, err = parseArrayBinary(t, b)
+		return d, err
+	}
 	if t.Kind > Interval {
 		return parseBinaryOther(t, b)
 	}

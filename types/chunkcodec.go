@@ -328,7 +328,7 @@ func (d *chunkDecoder) strings(v *Vec) {
 		return
 	}
 	for i := range v.Span {
-		if !v.Null(i) && !validBytes(v.Type.Kind, v.Bytes(i)) {
+		if !v.Null(i) && !ValidBytes(v.Type.Kind, v.Bytes(i)) {
 			d.bad = true
 			return
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 var allKinds = []Kind{Bool, Int4, Int8, Float8, Numeric, Text, Date, Timestamp, Timestamptz, Interval,
-	Int2, Float4, Varchar, Bpchar, Bytea, Time, Timetz, Uuid, Name, Oid, Char, Jsonb}
+	Int2, Float4, Varchar, Bpchar, Bytea, Time, Timetz, Uuid, Name, Oid, Char, Jsonb, ArrayOf(Int4), ArrayOf(Text), ArrayOf(Numeric), ArrayOf(Uuid)}
 
 func genNum() *rapid.Generator[Num] {
 	return rapid.Custom(func(t *rapid.T) Num {
@@ -37,6 +37,14 @@ func genDatum(k Kind) *rapid.Generator[Datum] {
 			return d
 		}
 		small := rapid.Int64Range(-3, 3)
+		if elem, ok := k.Elem(); ok {
+			a := NewArray(elem, rapid.SliceOfN(genDatum(elem), 0, 3).Draw(t, "items"))
+			if len(a.Items) > 0 {
+				a.Lower[0] = rapid.IntRange(0, 2).Draw(t, "lower")
+			}
+			d.B = a.Append(nil)
+			return d
+		}
 		switch k {
 		case Bool:
 			d.I = rapid.Int64Range(0, 1).Draw(t, "b")

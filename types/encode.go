@@ -41,7 +41,7 @@ const (
 // as the greatest; text is its bytes and 0x00; interval is its length in µs
 // (a month is 30 days, a day 24 hours) as 10 bytes big-endian with the sign
 // flipped; numeric is described at appendNumericOrder, the kinds after interval
-// at appendOrderOther. Frozen: hashes of it place rows in key groups.
+// at appendOrderOther, arrays at appendArrayOrder. Frozen: hashes of it place rows in key groups.
 func AppendOrder(dst []byte, v *Vec, r int, o OrderSpec) []byte {
 	if v.Null(r) {
 		return appendOrderNull(dst, o)
@@ -63,6 +63,10 @@ func AppendOrder(dst []byte, v *Vec, r int, o OrderSpec) []byte {
 	case Int2, Oid, Timetz, Bpchar, Bytea, Uuid, Jsonb:
 		dst = appendOrderOther(dst, v.Datum(r))
 	default:
+		if v.Type.Kind&arrayBit != 0 {
+			dst = appendArrayOrder(append(dst, orderValue), v.Datum(r))
+			break
+		}
 		s := v.Span[r]
 		dst = append(dst, orderValue)
 		dst = append(dst, v.Data[s.Off:s.Off+s.Len]...)
@@ -96,6 +100,10 @@ func AppendOrderDatum(dst []byte, d Datum, o OrderSpec) []byte {
 	case Int2, Oid, Timetz, Bpchar, Bytea, Uuid, Jsonb:
 		dst = appendOrderOther(dst, d)
 	default:
+		if d.Type.Kind&arrayBit != 0 {
+			dst = appendArrayOrder(append(dst, orderValue), d)
+			break
+		}
 		dst = append(dst, orderValue)
 		dst = append(dst, d.B...)
 		dst = append(dst, 0)
@@ -249,6 +257,9 @@ func CompareDatum(a, b Datum) int {
 	case Jsonb:
 		return CompareJSONB(a.B, b.B)
 	default:
+		if a.Type.Kind&arrayBit != 0 {
+			return CompareArrays(a.Type.Kind, a.B, b.B)
+		}
 		return bytes.Compare(a.B, b.B)
 	}
 }

@@ -137,7 +137,8 @@ func DecodeImage(image []byte, cols []Vec) error {
 	if used := len(cols) & 7; used != 0 && image[h-1]>>used != 0 {
 		return errImage
 	}
-	nulls, b, ok := image[:h], image[h:], true
+	var ok bool
+	nulls, b := image[:h], image[h:]
 	for i := range cols {
 		v := &cols[i]
 		if nulls[i>>3]&(1<<(i&7)) != 0 {
@@ -238,7 +239,7 @@ func (v *Vec) appendImageBytes(b []byte) (rest []byte, ok bool) {
 			return b, false
 		}
 		val := b[w : w+int(l)]
-		if !validBytes(k, val) {
+		if !ValidBytes(k, val) {
 			return b, false
 		}
 		v.Span = append(v.Span, Span{Off: uint32(len(v.Data)), Len: uint32(l)})
@@ -282,8 +283,8 @@ func readInt(b []byte, k Kind) int64 {
 	return int64(binary.LittleEndian.Uint64(b))
 }
 
-// validBytes reports whether b can be a value of a PhysBytes kind.
-func validBytes(k Kind, b []byte) bool {
+// ValidBytes reports whether b can be a value of a PhysBytes kind.
+func ValidBytes(k Kind, b []byte) bool {
 	switch k {
 	case Numeric:
 		return ValidNumeric(b)
@@ -291,6 +292,10 @@ func validBytes(k Kind, b []byte) bool {
 		return len(b) == 16
 	case Char:
 		return len(b) == 0 || len(b) == 1 && b[0] != 0
+	}
+	if k&arrayBit != 0 {
+		_, ok := decodeArray(k, b)
+		return ok
 	}
 	return true
 }

@@ -7,7 +7,7 @@ import "strings"
 // (0001-02-03 or 00010203, 04:05:06 or 040506).
 func (p *intervalParser) isoParts(s string) bool {
 	date, clock, timed := strings.Cut(s, "t")
-	ok := true
+	var ok bool
 	switch {
 	case date == "":
 		ok = timed

@@ -529,7 +529,7 @@ func (v *JSON) Append(dst []byte) []byte {
 // AppendPretty appends the value on lines of their own, indented by four
 // spaces a level.
 func (v *JSON) AppendPretty(dst []byte, level int) []byte {
-	if v.Kind < JSONArray || len(v.Items) == 0 && v.Kind == JSONArray && level < 0 {
+	if v.Kind < JSONArray {
 		return v.Append(dst)
 	}
 	open := "[]"
@@ -555,4 +555,60 @@ func (v *JSON) AppendPretty(dst []byte, level int) []byte {
 	}
 	indent(level)
 	return append(dst, open[1])
+}
+
+// StripJSONNulls appends JSON text without the fields of objects that are
+// null, and without white space.
+func StripJSONNulls(dst, b []byte) ([]byte, error) {
+	s := jsonScanner{b: b}
+	return s.strip(dst)
+}
+
+func (s *jsonScanner) strip(dst []byte) ([]byte, error) {
+	c := s.peek()
+	start, first := s.i, true
+	comma := func() {
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+	}
+	switch c {
+	case '[':
+		dst = append(dst, '[')
+		err := s.array(func() (err error) {
+			comma()
+			dst, err = s.strip(dst)
+			return err
+		})
+		return append(dst, ']'), err
+	case '{':
+		dst = append(dst, '{')
+		err := s.object(func(from, to int) (err error) {
+			if s.peek() == 'n' {
+				return s.word()
+			}
+			comma()
+			if dst, err = s.restring(dst, from, to); err != nil {
+				return err
+			}
+			dst, err = s.strip(append(dst, ':'))
+			return err
+		})
+		return append(dst, '}'), err
+	}
+	if err := s.skip(); err != nil {
+		return dst, err
+	}
+	if c == '"' {
+		return s.restring(dst, start, s.i)
+	}
+	return append(dst, s.b[start:s.i]...), nil
+}
+
+// restring appends the string at from with the fewest escapes.
+func (s *jsonScanner) restring(dst []byte, from, to int) ([]byte, error) {
+	t := jsonScanner{b: s.b[:to], i: from}
+	text, err := t.str(nil, true)
+	return AppendJSONString(dst, text), err
 }

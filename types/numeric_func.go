@@ -308,7 +308,7 @@ func NumPower(a, b Num) (Num, error) {
 	}
 	if b.isIntegral() {
 		if e, ok := b.rescale(0, false).Int64(); ok && e == int64(int32(e)) {
-			return powerInt(a, int(e), b.Scale)
+			return powerInt(a, int(e))
 		}
 	}
 	switch {
@@ -368,8 +368,9 @@ func powerInfinite(a, b Num) Num {
 	return Num{Kind: NumPosInf}
 }
 
-// powerInt gives a^e for a whole e, shown with at least scale digits.
-func powerInt(a Num, e int, scale int32) (Num, error) {
+// powerInt gives a^e for a whole e.
+func powerInt(a Num, e int) (Num, error) {
+	rscale := clampDisplay(minSigDigits, a.Scale)
 	weight := 0.0
 	if !a.isZero() {
 		v, w, n := a.groups(4)
@@ -378,10 +379,9 @@ func powerInt(a Num, e int, scale int32) (Num, error) {
 	switch {
 	case weight > (32767+1)*4:
 		return Num{}, errNumOverflow()
-	case weight+1 < -maxDisplayScale:
-		return Num{Scale: maxDisplayScale}, nil
+	case !a.isZero() && e < -2 && weight+1 < -float64(rscale), !a.isZero() && e > 2 && weight+1 < -float64(rscale):
+		return Num{Scale: rscale}, nil
 	}
-	rscale := clampDisplay(minSigDigits-int(weight), a.Scale, scale)
 	switch {
 	case e == 0:
 		return Num{lo: 1}.rescale(int(rscale), true).checked()

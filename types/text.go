@@ -90,6 +90,9 @@ func AppendTextIn(dst []byte, d Datum, loc *time.Location) []byte {
 	case Char:
 		return appendChar(dst, d.B)
 	default:
+		if d.Type.Kind&arrayBit != 0 {
+			return appendArrayText(dst, d, loc)
+		}
 		return append(dst, d.B...)
 	}
 }
@@ -211,6 +214,15 @@ func ParseText(t Type, s string) (Datum, error) { return ParseTextIn(t, s, time.
 func ParseTextIn(t Type, s string, loc *time.Location) (Datum, error) {
 	d := Datum{Type: t}
 	var err error
+	if t.Kind&arrayBit != 0 {
+		if err = CheckText([]byte(s)); err == nil {
+			d.B, err = parseArray(t, s, loc)
+		}
+		if err != nil {
+			return Datum{}, err
+		}
+		return d, nil
+	}
 	switch t.Kind {
 	case Bool:
 		var b bool

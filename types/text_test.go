@@ -142,7 +142,7 @@ func TestTypeByName(t *testing.T) {
 	}{
 		{"int", nil, "integer"}, {"pg_catalog.int8", nil, "bigint"}, {"float", []int64{53}, "double precision"}, {"decimal", []int64{10, 2}, "numeric(10,2)"},
 		{"timestamp", nil, "timestamp without time zone"}, {"timestamp", []int64{3}, "timestamp(3) without time zone"}, {"timetz", []int64{9}, "time(6) with time zone"}, {"interval", []int64{2}, "interval(2)"}, {"char", nil, "character(1)"}, {"bpchar", nil, "character"}, {"character varying", []int64{7}, "character varying(7)"}, {"varchar", []int64{0}, "22023 length for type varchar must be at least 1"},
-		{"varchar", nil, "character varying"}, {"jsonb", nil, "jsonb"}, {"xml", nil, "0A000 type xml is not supported"}, {"int[]", nil, "0A000 type int[] is not supported"},
+		{"varchar", nil, "character varying"}, {"jsonb", nil, "jsonb"}, {"xml", nil, "0A000 type xml is not supported"}, {"int[]", nil, "integer[]"}, {"xml[]", nil, "0A000 type xml[] is not supported"}, {"foo[]", nil, `42704 type "foo" does not exist`},
 		{"foo", nil, `42704 type "foo" does not exist`}, {"numeric", []int64{0}, "22023 NUMERIC precision 0 must be between 1 and 1000"},
 		{"text", []int64{1}, `42601 type modifier is not allowed for type "text"`},
 	} {

@@ -89,8 +89,9 @@ func (k Kind) ImageIsKey() bool {
 }
 
 // Comparable reports whether values of k have an equality and an order: what
-// GROUP BY, DISTINCT, ORDER BY and keys need. Only json has none.
-func (k Kind) Comparable() bool { return k != Json }
+// GROUP BY, DISTINCT, ORDER BY and keys need. Only json and its
+// arrays have none.
+func (k Kind) Comparable() bool { return k&^arrayBit != Json }
 
 // Column is a named, typed column of a relation's schema.
 type Column struct {

@@ -42,21 +42,39 @@ var typeInfos = [numKinds]typeInfo{
 }
 
 // Valid reports whether k is one of the kinds.
-func (k Kind) Valid() bool { return k < numKinds }
+func (k Kind) Valid() bool {
+	if elem, ok := k.Elem(); ok {
+		return arrayOIDs[elem] != 0
+	}
+	return k < numKinds
+}
 
 // String gives PostgreSQL's name of the kind.
 func (k Kind) String() string { return T(k).String() }
 
 // OID gives pg_type.oid.
-func (t Type) OID() uint32 { return typeInfos[t.Kind].oid }
+func (t Type) OID() uint32 {
+	if elem, ok := t.Kind.Elem(); ok {
+		return arrayOIDs[elem]
+	}
+	return typeInfos[t.Kind].oid
+}
 
 // Size gives pg_type.typlen: bytes, -1 for variable, -2 for unknown.
-func (t Type) Size() int16 { return typeInfos[t.Kind].size }
+func (t Type) Size() int16 {
+	if t.Kind&arrayBit != 0 {
+		return -1
+	}
+	return typeInfos[t.Kind].size
+}
 
 // String gives PostgreSQL's format_type, such as numeric(10,2).
 func (t Type) String() string {
 	if !t.Kind.Valid() {
 		return "invalid"
+	}
+	if elem, ok := t.Kind.Elem(); ok {
+		return Type{Kind: elem, Mod: t.Mod}.String() + "[]"
 	}
 	name := typeInfos[t.Kind].name
 	if t.Mod < 0 {
@@ -85,6 +103,11 @@ func TypeByOID(oid uint32, mod int32) (Type, bool) {
 	for k := range typeInfos {
 		if typeInfos[k].oid == oid {
 			return Type{Kind: Kind(k), Mod: mod}, true
+		}
+	}
+	for elem, array := range arrayOIDs {
+		if array == oid {
+			return Type{Kind: ArrayOf(elem), Mod: mod}, true
 		}
 	}
 	return Type{}, false
@@ -127,10 +150,15 @@ var refusedNames = []string{
 func TypeByName(name string, mods []int64) (Type, error) {
 	name = strings.TrimPrefix(name, "pg_catalog.")
 	if base, ok := strings.CutSuffix(name, "[]"); ok {
-		if _, known := kindNames[base]; known || slices.Contains(refusedNames, base) {
+		if _, known := kindNames[base]; !known && slices.Contains(refusedNames, base) {
 			return Type{}, pgerr.Unsupported("type %s", name)
 		}
-		name = base
+		t, err := TypeByName(base, mods)
+		if err != nil {
+			return Type{}, err
+		}
+		t.Kind = ArrayOf(t.Kind)
+		return t, nil
 	}
 	k, ok := kindNames[name]
 	if !ok {

@@ -41,7 +41,7 @@ func TestDemo(t *testing.T) {
 		t.Skip("the demo takes seconds; run without -short")
 	}
 	dir := t.TempDir()
-	out := runDemo(t, "--for", "2500ms", "--data-dir", dir)
+	out := runDemo(t, "--for", "6s", "--data-dir", dir)
 	for _, want := range []string{"psql -h 127.0.0.1 -p ", "savepoint demo_1 made", "top channel ", "everything is in "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing:\n%s", want, out)
@@ -51,7 +51,7 @@ func TestDemo(t *testing.T) {
 	if bids == 0 || flights == 0 {
 		t.Errorf("nothing was read:\n%s", out)
 	}
-	again := runDemo(t, "--for", "1500ms", "--data-dir", dir)
+	again := runDemo(t, "--for", "6s", "--data-dir", dir)
 	moreBids, moreFlights := totals(t, again)
 	if moreBids <= bids || moreFlights <= flights {
 		t.Errorf("%d bids and %d flights after %d and %d:\n%s", moreBids, moreFlights, bids, flights, again)

@@ -51,7 +51,6 @@ func (d *csvDecoder) field(b []byte, i int) (value []byte, quoted bool, end int,
 
 // quoted takes a field off b from behind its opening quote on.
 func (d *csvDecoder) quoted(b []byte, i int) (value []byte, end int, err error) {
-	value = nil
 	d.scratch = d.scratch[:0]
 	for {
 		n := bytes.IndexByte(b[i:], '"')

@@ -11,7 +11,7 @@ import (
 // none. The device's number is left out: it may change at a reboot.
 func inode(st os.FileInfo) uint64 {
 	if s, ok := st.Sys().(*syscall.Stat_t); ok {
-		return uint64(s.Ino)
+		return s.Ino
 	}
 	return 0
 }

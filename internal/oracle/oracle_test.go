@@ -125,7 +125,7 @@ func report(t *testing.T, r *rig, s *scenario, f *failure, seed uint64, n int) {
 func (r *rig) report(t *testing.T, whole bool) {
 	t.Helper()
 	c := r.counts
-	t.Logf("%d queries, %d answers compared, %d of them errors on both sides, %d that depend on the order of conditions",
+	t.Logf("%d queries, %d answers compared, %d of them errors on both sides, %d that depend on the order of evaluation",
 		c.queries, c.compared, c.failing, c.unordered)
 	t.Logf("refused here: %v; by both: %v", c.refused, c.invalid)
 	for _, name := range slices.Sorted(maps.Keys(c.steps)) {

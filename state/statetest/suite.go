@@ -303,7 +303,7 @@ func (x *run) changeSorted() {
 			key := string(k.Key(j))
 			e := entry{string(types.AppendKeyDatum(nil, types.NewInt8(x.r.Int64N(1000)))), fmt.Sprint("i", x.r.IntN(3))}
 			if x.r.IntN(3) == 0 {
-				e.ord = string(types.AppendKeyDatum(nil, types.NewText(string("abc"[:x.r.IntN(4)]))))
+				e.ord = string(types.AppendKeyDatum(nil, types.NewText("abc"[:x.r.IntN(4)])))
 			}
 			d := int32(1)
 			if g := x.now.sorted[key]; len(g) > 0 && x.r.IntN(2) == 0 {
