@@ -295,7 +295,7 @@ func (d *decoder) columns() []Column {
 		c.ID, c.Name = d.uint32(), d.string()
 		kind, mod := d.byte(), d.int()
 		c.Type = types.Type{Kind: types.Kind(kind), Mod: int32(mod)}
-		if c.Type.Kind == types.Unknown || c.Type.Kind > types.Interval || int64(c.Type.Mod) != mod {
+		if c.Type.Kind == types.Unknown || !c.Type.Kind.Valid() || int64(c.Type.Mod) != mod {
 			d.bad = true
 		}
 		c.NotNull, c.Default = d.bool(), d.string()

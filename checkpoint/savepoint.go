@@ -161,6 +161,26 @@ func (s *Store) canonical(ctx context.Context, m *Manifest, dir string) (*Manife
 	return &out, nil
 }
 
+// VerifySavepoint reads all of a savepoint's files; the error names the first
+// that is missing or damaged. What is not whole is not rolled back to.
+func (s *Store) VerifySavepoint(ctx context.Context, sp *Savepoint) error {
+	root := s.SavepointRoot(sp.ID)
+	for _, h := range sp.Manifest.handles() {
+		b, err := state.Lookup(h.Backend)
+		if err == nil {
+			err = b.Verify(ctx, s.fs, root, h)
+		}
+		if err != nil {
+			e := *pgerr.From(err)
+			e.Message = fmt.Sprintf("savepoint %q is damaged: %s", sp.Name, e.Message)
+			e.Detail = "It lies in " + root + ". Nothing was changed."
+			e.Hint = "Roll back to another savepoint (SHOW SAVEPOINTS), or bring the file back from a backup."
+			return &e
+		}
+	}
+	return nil
+}
+
 // Adopt makes the states of a savepoint available under Root, durably, under
 // names of epoch e, and gives its manifest with these handles. The savepoint
 // stays.

@@ -40,7 +40,8 @@ func (en *Engine) applyChange(c catalog.Change, in *epochInput) error {
 // itself; one that has ended and shall run starts again.
 func (en *Engine) changeJob(j *job, o *catalog.Object) error {
 	j.obj.Store(o)
-	if s := j.Status().State; o.Status == catalog.Suspended || s != "suspended" && s != "failed" {
+	s := j.Status().State
+	if o.Status == catalog.Suspended || s != "suspended" && s != "failed" {
 		j.signal()
 		return nil
 	}
@@ -59,6 +60,9 @@ func (en *Engine) changeJob(j *job, o *catalog.Object) error {
 	en.mu.Lock()
 	en.jobs[o.ID] = n
 	en.mu.Unlock()
+	if s == "failed" && n.rel != nil {
+		en.parts.drop(o.ID) // its files may be what it failed on: built again from its inputs
+	}
 	n.start(en.parts.get(o.ID))
 	return nil
 }
@@ -237,6 +241,22 @@ func (j *job) openSink(part *checkpoint.Part) error {
 
 func sinkSpec(o *catalog.Object, p *planner.Plan) connector.SinkSpec {
 	return connector.SinkSpec{ID: o.ID, Options: o.Options, Schema: o.TypeSchema(), Key: p.Key, AppendOnly: p.AppendOnly}
+}
+
+// minRoom is the space that has to be left for a new object: its state is
+// opened when the epoch is already durable, where it must not fail.
+const minRoom = 8 << 20
+
+// room refuses a new object when the disk is all but full.
+func (en *Engine) room(o *catalog.Object) error {
+	u, err := en.fs.GetDiskUsage(en.cfg.Dir)
+	tells := err == nil // an in-memory file system does not
+	if !tells || u.AvailBytes >= minRoom {
+		return nil
+	}
+	return pgerr.New(pgerr.DiskFull, "could not create %s: no space left on device", o.Describe()).
+		WithDetail("Data directory %q has %d bytes left.", en.cfg.Dir, u.AvailBytes).
+		WithHint("Free disk space; what is there can be read meanwhile.")
 }
 
 // tryOpen finds out, before an object is created, whether its connector will

@@ -181,6 +181,7 @@ func (j *job) attachNow() (c types.EpochInfo, snaps []relation.Snapshot, err err
 	if len(j.inputs) == 0 {
 		at = j.en.closed.Load().ID
 	}
+	j.isAttached() // its cursors hold all that comes; an input may need the replay to get on
 	snaps = make([]relation.Snapshot, len(j.inputs))
 	for i, in := range j.inputs {
 		if err := in.rel.Wait(j.ctx, at); err != nil {

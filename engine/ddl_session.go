@@ -288,6 +288,9 @@ func parallelismOption(o sql.Option) (int, error) {
 func (s *session) jobOptions(o *catalog.Object, opts []sql.Option) (rest map[string]string, err error) {
 	o.Parallelism, o.Backend, o.NumGroups = s.en.cfg.Parallelism, s.en.cfg.Backend, types.KeyGroups
 	rest = map[string]string{}
+	if err := onlyOnce(opts); err != nil {
+		return nil, err
+	}
 	for _, w := range opts {
 		switch {
 		case w.Name == "parallelism":
@@ -304,6 +307,18 @@ func (s *session) jobOptions(o *catalog.Object, opts []sql.Option) (rest map[str
 		}
 	}
 	return rest, nil
+}
+
+// onlyOnce refuses an option that is given twice.
+func onlyOnce(opts []sql.Option) error {
+	seen := map[string]bool{}
+	for _, w := range opts {
+		if seen[w.Name] {
+			return pgerr.New(pgerr.SyntaxError, "option \"%s\" given more than once", w.Name).At(w.Position())
+		}
+		seen[w.Name] = true
+	}
+	return nil
 }
 
 func addOption(m map[string]string, o sql.Option) error {

@@ -167,6 +167,11 @@ func (en *Engine) open(ctx context.Context) error {
 			WithHint("Stop the other server, or give this one its own --data-dir.")
 	}
 	en.lock = lock
+	if u, err := en.fs.GetDiskUsage(en.cfg.Dir); err == nil && u.AvailBytes < minRoom/4 {
+		return pgerr.New(pgerr.DiskFull, "could not start: no space left on device").
+			WithDetail("Data directory %q has %d bytes left.", en.cfg.Dir, u.AvailBytes).
+			WithHint("Free some disk space and start again; nothing is lost.")
+	}
 	// The scratch of a former run; what counts is in checkpoints and journal.
 	if err := en.fs.RemoveAll(en.path("work")); err != nil {
 		return pgerr.Wrap(err, pgerr.IOError, "could not clear %q", en.path("work"))

@@ -339,6 +339,9 @@ func (en *Engine) stageDDL(r *request, in *epochInput) error {
 			if err := overSuspended(in.catalog, o); err != nil {
 				return err
 			}
+			if err := en.room(o); err != nil {
+				return err
+			}
 			if err := en.tryOpen(o); err != nil {
 				return err
 			}

@@ -111,15 +111,24 @@ func (en *Engine) restore(ctx context.Context, m *checkpoint.Manifest) error {
 			j.start(en.parts.get(j.id))
 		}
 	}
+	patience := time.After(attachPatience)
 	for _, j := range en.jobs {
 		select {
 		case <-j.attached:
+		case <-patience:
+			en.log.Warn("a job does not stand at its inputs yet; it will be built again", "job", j.name)
+			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 	return nil
 }
+
+// attachPatience bounds how long a recovery waits for all jobs to stand at
+// their inputs. One that comes later misses what was replayed meanwhile, and
+// so is rebuilt.
+const attachPatience = 30 * time.Second
 
 // objectError says which object could not be recovered.
 func objectError(o *catalog.Object, err error) error {

@@ -117,6 +117,10 @@ func (en *Engine) incomplete(m *checkpoint.Manifest) (late *job, err error) {
 		p := partOfManifest(m, o.ID)
 		if o.Status != catalog.Suspended && (p == nil || p.Epoch != m.Epoch.ID) {
 			late, _ := en.job(o.ID)
+			if late != nil && late.Status().State == "failed" {
+				return late, pgerr.New(pgerr.ObjectNotInPrerequisite, "%s has failed, so a savepoint can not hold it", o.Describe()).
+					WithHint("SHOW JOBS tells why. ALTER … RESUME builds it again, or drop it.")
+			}
 			return late, pgerr.New(pgerr.ObjectNotInPrerequisite, "%s is not caught up, so a savepoint can not hold it", o.Describe()).
 				WithHint("SHOW JOBS tells its progress. Wait, or suspend it.")
 		}
@@ -195,6 +199,11 @@ func (en *Engine) RollbackTo(ctx context.Context, name string, o RollbackOptions
 	rep.AutoSavepoint = fmt.Sprintf("auto_%s", en.cfg.Now().UTC().Format("20060102_150405.000000"))
 	rep.AutoSavepoint = strings.ReplaceAll(rep.AutoSavepoint, ".", "_")
 	if err := en.createSavepoint(ctx, rep.AutoSavepoint, true); err != nil {
+		return nil, err
+	}
+	// From the Timeline record on there is no way back: all of it has to be
+	// readable before.
+	if err := en.store.VerifySavepoint(ctx, sp); err != nil {
 		return nil, err
 	}
 	if cat, err = en.rollbackCatalog(cat, o); err != nil {

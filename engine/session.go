@@ -217,7 +217,11 @@ func (s *session) notice(severity string, n *pgerr.Error) {
 
 func (s *session) notices(ns []*pgerr.Error) {
 	for _, n := range ns {
-		s.notice("NOTICE", n)
+		severity := "NOTICE"
+		if n.Code == pgerr.Warning {
+			severity = "WARNING"
+		}
+		s.notice(severity, n)
 	}
 }
 

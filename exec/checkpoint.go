@@ -41,6 +41,7 @@ func (p *pendingCheckpoint) share(h *state.Handle, err error) {
 	}
 	if h != nil {
 		p.handles = append(p.handles, *h)
+		p.checkInline()
 	}
 	p.missing--
 	done := p.missing == 0
@@ -54,6 +55,21 @@ func (p *pendingCheckpoint) failed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err != nil
+}
+
+// checkInline holds the memory backend's limit for the job as a whole: what
+// its subtasks' snapshots put inline is kept by the coordinator. Call with mu
+// held.
+func (p *pendingCheckpoint) checkInline() {
+	var n int64
+	for i := range p.handles {
+		n += int64(len(p.handles[i].Inline))
+	}
+	limit := p.job.cfg.MemoryLimit
+	if p.err == nil && limit > 0 && n > limit && p.job.cfg.Backend.Name() == "memory" && !p.cp.Dest.Unlimited {
+		p.err = pgerr.New(pgerr.ConfigurationLimit, "state of job %q is at least %d bytes, more than the memory backend's limit of %d for a job", p.job.cfg.Name, n, limit).
+			WithHint("SET (state_backend = 'filesystem') or 'pebble' for it; without a checkpoint it is rebuilt after a restart.")
+	}
 }
 
 // finish calls Done. The caller had the last share.

@@ -195,7 +195,8 @@ func (w *wiring) openState(ctx context.Context, t, i, stateful int) error {
 	st, err := state.Open(ctx, cfg.Backend, state.Spec{
 		Job: cfg.ID, Subtask: s.number, NumGroups: cfg.NumGroups, Groups: w.groups(t, i), Tables: tables,
 		FS: cfg.FS, Dir: cfg.FS.PathJoin(cfg.Dir, fmt.Sprintf("s%03d", s.number)), Root: cfg.Root,
-		Limit: cfg.MemoryLimit / int64(stateful), CacheBytes: cfg.CacheBytes / int64(stateful),
+		Limit:      cfg.MemoryLimit, // the job's sum is checked by the checkpoint
+		CacheBytes: cfg.CacheBytes / int64(stateful),
 	}, handles)
 	if err != nil {
 		return err

@@ -73,29 +73,27 @@ func extremeOf(f *AggFunc, c *types.Chunk) types.Datum {
 }
 
 func randomDatum(r *rand.Rand, k types.Kind) types.Datum {
-	for {
-		texts := edgeValues[k]
-		if elem, ok := k.Elem(); ok {
-			texts = (&sampler{r: r}).arrayTexts(elem)
-		}
-		d, err := types.ParseText(types.T(k), pickOne(r, texts))
+	texts := edgeValues[k]
+	if elem, ok := k.Elem(); ok {
+		texts = (&sampler{r: r}).arrayTexts(elem)
+	}
+	d, err := types.ParseText(types.T(k), pickOne(r, texts))
+	if err != nil {
+		panic(err)
+	}
+	switch {
+	case r.IntN(8) == 0:
+		return types.NullOf(types.T(k))
+	case k == types.Float8 && r.IntN(2) == 0:
+		d.F = math.Float64frombits(r.Uint64())
+	case k == types.Numeric && r.IntN(2) == 0:
+		n, err := types.NumRound(types.NumFromFloat((r.Float64()-0.5)*1e6), r.IntN(5))
 		if err != nil {
 			panic(err)
 		}
-		switch {
-		case r.IntN(8) == 0:
-			return types.NullOf(types.T(k))
-		case k == types.Float8 && r.IntN(2) == 0:
-			d.F = math.Float64frombits(r.Uint64())
-		case k == types.Numeric && r.IntN(2) == 0:
-			n, err := types.NumRound(types.NumFromFloat((r.Float64()-0.5)*1e6), r.IntN(5))
-			if err != nil {
-				panic(err)
-			}
-			d = n.Datum()
-		}
-		return d
+		d = n.Datum()
 	}
+	return d
 }
 
 // TestRetraction inserts and retracts at random, retractions also ahead of

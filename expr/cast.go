@@ -129,12 +129,12 @@ func castMod(e Expr, to types.Type, ctx CastContext, pos int) (Expr, error) {
 	c := &Call{Func: f, Args: []Expr{e}, T: to, Pos: pos}
 	if k, ok := e.(*Const); ok {
 		d, err := types.ApplyMod(k.Value, to, f == cutFuncs[to.Kind])
-		if err != nil && to.Kind != types.Numeric {
+		switch {
+		case err == nil:
+			return &Const{Value: d}, nil
+		case to.Kind != types.Numeric: // numeric's is raised when it is evaluated
 			return nil, pgerr.From(err).At(pos)
-		} else if err != nil {
-			return c, nil
 		}
-		return &Const{Value: d}, nil
 	}
 	return c, nil
 }

@@ -177,7 +177,7 @@ func (s *formatSpec) parse(f []byte) ([]byte, error) {
 		if n == 0 {
 			return nil, pgerr.New(pgerr.InvalidParameterValue, "format specifies argument 0, but arguments are numbered from 1")
 		}
-		s.arg, n, f = n, -1, rest[1:]
+		s.arg, f = n, rest[1:]
 	} else if n > 0 || n == 0 && len(f) != len(rest) {
 		s.width, f = n, rest
 		return s.finish(f)

@@ -371,7 +371,7 @@ func appendReplacement(dst, by, text []byte, m []int) []byte {
 			continue
 		}
 		i++
-		g := -1
+		var g int
 		switch c := by[i]; {
 		case c >= '1' && c <= '9':
 			g = int(c - '0')
@@ -432,7 +432,7 @@ func (c *regexpCall) from(at int) []int {
 // begins with the text up to a place, which is passed over character by
 // character.
 func (c *regexpCall) fromWithin(at int) []int {
-	re := c.p.after(int(utf8.RuneCount(c.text[:at])))
+	re := c.p.after(utf8.RuneCount(c.text[:at]))
 	if re == nil {
 		return nil
 	}

@@ -149,7 +149,8 @@ func compilePattern(text string, fl regexpFlags) (*pattern, error) {
 	case p.lazy && (p.greedy || p.branches):
 		out.unclear = "mixed greedy and non-greedy quantifiers, or alternatives beside non-greedy ones,"
 	case !p.lazy:
-		out.re = re.Copy()
+		longest := *re // RE2 shares the program; only the choice among matches differs
+		out.re = &longest
 		out.re.Longest()
 		if p.branches && p.groups > 0 {
 			out.inside = "alternatives beside groups whose places are asked for"

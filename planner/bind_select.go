@@ -136,7 +136,7 @@ func (sb *selectBinder) bindGroupKey(e sql.Expr) error {
 	cx := &exprContext{scope: sb.scope, clause: "GROUP BY", subs: &sb.below}
 	var x expr.Expr
 	var err error
-	if it := sb.groupItem(e); it != nil || err != nil {
+	if it := sb.groupItem(e); it != nil {
 		if it.bound != nil {
 			x = it.bound
 		} else {

@@ -111,7 +111,7 @@ func (b *builder) lone(n *equiJoinNode, kind JoinKind, right bool, side, pairs *
 		in = n.right
 	}
 	key := b.md.uniqueKey(in)
-	if key == nil || len(key) == 0 {
+	if len(key) == 0 {
 		key = side.cols
 	}
 	op := &HashJoin{Kind: kind, NullSafe: make([]bool, len(key))}

@@ -31,7 +31,6 @@ var intervalUnits = map[string]Field{
 // the right, because a unit stands after its number.
 type intervalParser struct {
 	input    string
-	iv       IntervalValue
 	months   int64
 	days     int64
 	micros   int64
