@@ -52,6 +52,15 @@ func (m *Manifest) handles() []state.Handle {
 	return hs
 }
 
+// tableHandles are those of the tables alone.
+func (m *Manifest) tableHandles() []state.Handle {
+	var hs []state.Handle
+	for _, t := range m.Tables {
+		hs = append(hs, t.States...)
+	}
+	return hs
+}
+
 // Files are the names of all files of state that the manifest needs, relative
 // to the root.
 func (m *Manifest) Files() []string {

@@ -151,13 +151,15 @@ func (s *Store) Newest() (*Manifest, []error, error) {
 		return nil, nil, err
 	}
 	var warnings []error
-	var sound *Manifest
+	var sound, tables *Manifest // tables: the newest that has all of the tables' files
 	s.kept = nil
 	for _, n := range slices.Backward(ns) {
 		s.last = max(s.last, n)
 		m, err := ReadManifest(s.fs, s.manifestPath(n))
 		if err == nil && sound == nil {
-			err = s.verify(m)
+			if err = s.verify(m, m.handles()); err != nil && tables == nil && s.verify(m, m.tableHandles()) == nil {
+				tables = m
+			}
 		}
 		if err != nil {
 			if pgerr.CodeOf(err) == pgerr.FeatureNotSupported {
@@ -174,6 +176,11 @@ func (s *Store) Newest() (*Manifest, []error, error) {
 		s.kept = append(s.kept, m)
 	}
 	slices.Reverse(s.kept)
+	if sound == nil && tables != nil {
+		// What views hold can be computed again: the jobs whose files are gone
+		// fail by name, and nothing else does.
+		sound, s.kept = tables, append(s.kept, tables)
+	}
 	if sound == nil && len(warnings) > 0 {
 		e := pgerr.Wrap(warnings[0], pgerr.DataCorrupted, "no checkpoint in %q is sound: %s", s.dir, warnings[0].Error()).
 			WithHint("Restore the named file from a backup of the data directory. Starting without any checkpoint would lose data, so the server does not.")
@@ -182,10 +189,10 @@ func (s *Store) Newest() (*Manifest, []error, error) {
 	return sound, warnings, nil
 }
 
-// verify checks that all files of state of a manifest are there in full.
+// verify checks that all files of handles of a manifest are there in full.
 // Their contents have checksums of their own, checked where they are read.
-func (s *Store) verify(m *Manifest) error {
-	for _, h := range m.handles() {
+func (s *Store) verify(m *Manifest, hs []state.Handle) error {
+	for _, h := range hs {
 		for _, f := range h.Files {
 			path := s.fs.PathJoin(s.dir, f.Name)
 			info, err := s.fs.Stat(path)

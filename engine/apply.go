@@ -118,7 +118,8 @@ func (en *Engine) addTable(o *catalog.Object, e types.Epoch, m *checkpoint.Manif
 		}
 	}
 	t, err := tablestore.Open(en.ctx, o.ID, o.Name, o.TypeSchema(), o.Key, tablestore.Options{
-		Backend: backend, HistoryBytes: en.cfg.HistoryBytes,
+		Namespace: o.Schema,
+		Backend:   backend, HistoryBytes: en.cfg.HistoryBytes,
 		Spec: state.Spec{FS: en.fs, Dir: en.path("work", o.ID.String()), Root: en.store.Root(), CacheBytes: en.cfg.CacheBytes, NumGroups: types.KeyGroups},
 	}, handles)
 	if err != nil {

@@ -348,7 +348,7 @@ func errDuplicateKey(o *catalog.Object, c *types.Chunk, row int) error {
 	}
 	e := pgerr.New(pgerr.UniqueViolation, "duplicate key value violates unique constraint \"%s_pkey\"", o.Name).
 		WithDetail("Key (%s)=(%s) already exists.", cols, vals)
-	e.Table = o.Name
+	e.Schema, e.Table, e.Constraint = o.Schema, o.Name, o.Name+"_pkey"
 	return e
 }
 
@@ -366,7 +366,7 @@ func checkNotNull(o *catalog.Object, c *types.Chunk) error {
 			}
 			e := pgerr.New(pgerr.NotNullViolation, "null value in column \"%s\" of relation \"%s\" violates not-null constraint",
 				o.Columns[i].Name, o.Name).WithDetail("Failing row contains (%s).", rowText(c, r))
-			e.Table, e.Column = o.Name, o.Columns[i].Name
+			e.Schema, e.Table, e.Column = o.Schema, o.Name, o.Columns[i].Name
 			return e
 		}
 	}

@@ -101,14 +101,23 @@ func (en *Engine) DDL(ctx context.Context, decide func(*catalog.Catalog) ([]cata
 	return en.submit(ctx, &request{ddl: decide})
 }
 
-// between runs fn in the epoch loop, between two epochs. If ctx ends first it
-// does not run any more. Before the loop runs (recovery) it runs at once.
+// between runs a job's fn between two epochs: in the epoch loop, or at once
+// while a recovery, in place of the loop, waits for the jobs to attach. If ctx
+// ends first it does not run any more.
 func (en *Engine) between(ctx context.Context, fn func() error) error {
 	if !en.live.Load() {
 		en.starting.Lock()
-		defer en.starting.Unlock()
-		return fn()
+		if !en.live.Load() {
+			defer en.starting.Unlock()
+			return fn()
+		}
+		en.starting.Unlock() // it is over meanwhile
 	}
+	return en.inLoop(ctx, fn)
+}
+
+// inLoop runs fn in the epoch loop.
+func (en *Engine) inLoop(ctx context.Context, fn func() error) error {
 	inner := fn
 	fn = func() error {
 		if ctx.Err() != nil {

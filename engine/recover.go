@@ -68,6 +68,8 @@ func (en *Engine) recover(ctx context.Context, m *checkpoint.Manifest) error {
 
 // goLive lets the sources read ahead: replay is over.
 func (en *Engine) goLive() {
+	en.starting.Lock() // no job may be half-way through attaching
+	defer en.starting.Unlock()
 	en.live.Store(true)
 	for _, h := range en.sources {
 		if slices.ContainsFunc(h.needs, func(n []int) bool { return n != nil }) {

@@ -209,7 +209,7 @@ func (en *Engine) RollbackTo(ctx context.Context, name string, o RollbackOptions
 	if cat, err = en.rollbackCatalog(cat, o); err != nil {
 		return nil, err
 	}
-	return rep, en.between(ctx, func() error { return en.rollback(sp, cat) })
+	return rep, en.inLoop(ctx, func() error { return en.rollback(sp, cat) })
 }
 
 // checkRollback refuses what needs a word that was not said.

@@ -48,6 +48,8 @@ type hub struct {
 
 	ahead  chan sourceBatch
 	put    []sourceBatch // taken and put back: the epoch was not closed
+	runMu  sync.Mutex    // a dropped source is closed beside the epoch loop
+	closed bool
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	errMu  sync.Mutex
@@ -179,8 +181,14 @@ func containsInt(s []int, v int) bool {
 }
 
 // restart begins reading at what was admitted, with the columns now needed.
+// A closed hub stays closed.
 func (h *hub) restart() {
+	h.runMu.Lock()
+	defer h.runMu.Unlock()
 	h.halt()
+	if h.closed {
+		return
+	}
 	ctx, cancel := context.WithCancel(h.en.ctx)
 	h.cancel = cancel
 	h.ahead = make(chan sourceBatch, aheadBatches)
@@ -207,6 +215,7 @@ func cloneNeeds(n [][]int) [][]int {
 }
 
 // halt stops reading ahead; what was read and not admitted is read again.
+// Call with runMu held.
 func (h *hub) halt() {
 	if h.cancel != nil {
 		h.cancel()
@@ -218,7 +227,10 @@ func (h *hub) halt() {
 }
 
 func (h *hub) close() {
+	h.runMu.Lock()
 	h.halt()
+	h.closed = true
+	h.runMu.Unlock()
 	for _, s := range h.streams {
 		if s != nil {
 			s.Close()

@@ -10,7 +10,7 @@ import (
 	"github.com/streamdb/streamdb/types"
 )
 
-const restoreHint = "Restore this file from a copy of the data directory, or start a new data directory from a savepoint."
+const restoreHint = "Restore this file from a copy of the data directory."
 
 // isNoSpace reports whether err says that the disk or a quota is full: the
 // one failure of a write after which the log goes on.

@@ -100,7 +100,7 @@ func (l *Log) openLast(segs []*segment) error {
 	if len(segs) == 0 {
 		if l.opts.Durable > 0 {
 			return pgerr.New(pgerr.DataCorrupted, "the journal in %q is missing, but was durable up to LSN %d", l.dir, l.opts.Durable).
-				WithHint("Put the journal's files back from a copy of the data directory, or start a new data directory from a savepoint.")
+				WithHint("Put the journal's files back from a copy of the data directory.")
 		}
 		s, f, err := createSegment(l.dir, l.fs, 0, 0)
 		if err != nil {

@@ -146,7 +146,7 @@ func checkContiguous(dir string, fs vfs.FS, segs []*segment) error {
 		}
 		return pgerr.New(pgerr.DataCorrupted, "journal file %q is missing: %q ends at LSN %d and the next file is %q",
 			fs.PathJoin(dir, segmentName(end)), s.path, end, next.path).
-			WithHint("Put the missing file back from a copy of the data directory, or start a new data directory from a savepoint.")
+			WithHint("Put the missing file back from a copy of the data directory.")
 	}
 	return nil
 }

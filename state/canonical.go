@@ -150,7 +150,7 @@ type CanonicalReader struct {
 // corrupt is the error for a damaged file.
 func corrupt(name, format string, args ...any) error {
 	return pgerr.New(pgerr.DataCorrupted, "state file %q is damaged: %s", name, fmt.Sprintf(format, args...)).
-		WithHint("Restore from an older savepoint, or let the job be rebuilt.")
+		WithHint("If it is a view's, ALTER MATERIALIZED VIEW … RESUME builds it again; if it is a table's, put the file back from a copy of the data directory.")
 }
 
 // OpenCanonical checks a file's ends and reads its index.
@@ -463,7 +463,7 @@ func OpenFile(fs vfs.FS, root string, f File) (*CanonicalReader, error) {
 
 func missing(name string, err error) error {
 	return pgerr.Wrap(err, pgerr.DataCorrupted, "state file %q is missing or cannot be opened", name).
-		WithHint("Restore from an older savepoint, or let the job be rebuilt.")
+		WithHint("If it is a view's, ALTER MATERIALIZED VIEW … RESUME builds it again; if it is a table's, put the file back from a copy of the data directory.")
 }
 
 // WriteCanonical writes sorted entries, of the given tables and key groups,

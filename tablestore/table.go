@@ -23,13 +23,13 @@ const stateName = "table"
 
 // Table is one table's content and what is staged for the open epoch.
 type Table struct {
-	name   string
-	schema types.Schema
-	key    []int
-	rowKey []int
-	rel    *relation.Materialized
-	st     *state.State
-	part   *relation.Partition
+	namespace, name string
+	schema          types.Schema
+	key             []int
+	rowKey          []int
+	rel             *relation.Materialized
+	st              *state.State
+	part            *relation.Partition
 
 	staged   []*types.Chunk
 	overlay  overlay // of the first overlaid of staged
@@ -43,6 +43,7 @@ type Options struct {
 	Backend      state.Backend
 	Spec         state.Spec // Tables, Groups and Subtask are filled in by Open
 	HistoryBytes int64
+	Namespace    string // the table's schema, for errors
 }
 
 // StateID is the identity of a table's state.
@@ -61,7 +62,7 @@ func Open(ctx context.Context, id types.UUID, name string, schema types.Schema, 
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{name: name, schema: schema, key: key, st: st, last: handles}
+	t := &Table{namespace: o.Namespace, name: name, schema: schema, key: key, st: st, last: handles}
 	t.rowKey = key
 	if key == nil {
 		for i := range schema {
@@ -191,6 +192,6 @@ func (t *Table) errDuplicate(c *types.Chunk, row int) error {
 	}
 	e := pgerr.New(pgerr.UniqueViolation, "duplicate key value violates unique constraint %q", t.name+"_pkey").
 		WithDetail("Key (%s)=(%s) already exists.", cols, vals)
-	e.Table = t.name
+	e.Schema, e.Table, e.Constraint = t.namespace, t.name, t.name+"_pkey"
 	return e
 }

@@ -216,7 +216,9 @@ func errorResponse(severity string, e *pgerr.Error) *pgproto3.ErrorResponse {
 		Detail:              cString(e.Detail),
 		Hint:                cString(e.Hint),
 		Position:            int32(e.Position),
+		SchemaName:          cString(e.Schema),
 		TableName:           cString(e.Table),
+		ConstraintName:      cString(e.Constraint),
 		ColumnName:          cString(e.Column),
 	}
 }

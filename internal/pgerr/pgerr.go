@@ -116,9 +116,12 @@ type Error struct {
 	Detail   string
 	Hint     string
 	Position int
-	Table    string
-	Column   string
-	Cause    error // for logs; not sent to clients
+	// Schema, Table, Column and Constraint name what a violation is about.
+	Schema     string
+	Table      string
+	Column     string
+	Constraint string
+	Cause      error // for logs; not sent to clients
 }
 
 // Error gives the message with its SQLSTATE.

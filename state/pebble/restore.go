@@ -80,14 +80,14 @@ func (s *store) link(h *state.Handle) error {
 
 func damaged(name, what string) error {
 	return pgerr.New(pgerr.DataCorrupted, "state file %q is damaged: %s", name, what).
-		WithHint("Restore from an older savepoint, or let the job be rebuilt.")
+		WithHint("If it is a view's, ALTER MATERIALIZED VIEW … RESUME builds it again; if it is a table's, put the file back from a copy of the data directory.")
 }
 
 func checkSize(fs vfs.FS, root string, f state.File) error {
 	st, err := fs.Stat(fs.PathJoin(root, f.Name))
 	if err != nil {
 		return pgerr.Wrap(err, pgerr.DataCorrupted, "state file %q is missing or cannot be opened", f.Name).
-			WithHint("Restore from an older savepoint, or let the job be rebuilt.")
+			WithHint("If it is a view's, ALTER MATERIALIZED VIEW … RESUME builds it again; if it is a table's, put the file back from a copy of the data directory.")
 	}
 	if st.Size() != f.Bytes {
 		return damaged(f.Name, "it does not have the size that was written")
