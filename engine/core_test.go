@@ -30,6 +30,9 @@ type core struct {
 	fs  vfs.FS // nil: the operating system's
 	cfg func(*Config)
 	en  *Engine
+	// opened is the epoch at which en was opened: what was acknowledged before
+	// is in every read, as it is in a new session's.
+	opened types.Epoch
 }
 
 func newCore(t *testing.T) *core {
@@ -53,7 +56,7 @@ func (c *core) open() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.en = en
+	c.en, c.opened = en, en.closed.Load().ID
 }
 
 // crash ends the engine without a checkpoint and opens it again.
@@ -184,7 +187,7 @@ func (c *core) rows(id types.UUID, low types.Epoch) string {
 }
 
 func (c *core) tryRows(id types.UUID, low types.Epoch) (string, error) {
-	p, err := c.en.Pin(c.ctx(), []types.UUID{id}, low)
+	p, err := c.en.Pin(c.ctx(), []types.UUID{id}, max(low, c.opened))
 	if err != nil {
 		return "", err
 	}

@@ -47,7 +47,8 @@ func ParseInterval(s string) (IntervalValue, error) {
 	if ok && strings.HasPrefix(trimSpace(s), "P") {
 		ok = len(t) > 1 && p.isoParts(t[1:])
 	} else if ok {
-		ok = p.verbose(t)
+		t = trimSpace(strings.Map(passOver, t))
+		ok = t != "" && p.verbose(t)
 	}
 	switch {
 	case p.overflow:
@@ -60,6 +61,15 @@ func ParseInterval(s string) (IntervalValue, error) {
 		return IntervalValue{}, pgerr.New(pgerr.IntervalFieldOverflow, "interval field value out of range: \"%s\"", s)
 	}
 	return IntervalValue{Months: int32(p.months), Days: int32(p.days), Micros: p.micros}, nil
+}
+
+// passOver makes a space of punctuation that means nothing in a date or time:
+// PostgreSQL's ParseDateTime skips it.
+func passOver(r rune) rune {
+	if strings.ContainsRune("*,;!()'\"#$%&<=>?[\\]^{|}~`", r) {
+		return ' '
+	}
+	return r
 }
 
 // fields splits at spaces and between a number and a word.
