@@ -157,6 +157,11 @@ func (en *Engine) Suspend(ctx context.Context, id types.UUID) error {
 	if j.obj.Load().Status == catalog.Suspended {
 		return pgerr.New(pgerr.ObjectNotInPrerequisite, "%q is suspended already", j.name)
 	}
+	if j.Status().State == "creating" { // also one that is built again
+		if err := en.WaitReady(ctx, id); err != nil {
+			return err
+		}
+	}
 	if s := j.Status(); s.State != "running" {
 		return pgerr.New(pgerr.ObjectNotInPrerequisite, "%q can not be suspended while it is %s", j.name, s.State).
 			WithHint("SHOW JOBS tells its progress.")

@@ -6,13 +6,14 @@ CREATE TABLE watched (channel text PRIMARY KEY, reason text);
 INSERT INTO watched VALUES ('Apple', 'a customer asked'), ('Google', 'a second one');
 CREATE MATERIALIZED VIEW watched_bids WITH (parallelism = 2) AS
   SELECT w.channel, w.reason, p.n FROM watched w JOIN per_channel p ON w.channel = p.channel;
-SELECT channel, reason FROM watched_bids ORDER BY channel;
 CHECKPOINT;
 -- The checkpoint holds the state of every job; a restart reads nothing that
 -- stands before it again.
 SHOW CHECKPOINTS;
 SHOW JOBS;
 SHOW SOURCES;
+CHECKPOINT;
+SELECT channel, reason FROM watched_bids ORDER BY channel;
 -- A job can stand still, and go on with what it missed.
 ALTER MATERIALIZED VIEW watched_bids SUSPEND;
 DELETE FROM watched WHERE channel = 'Google';
