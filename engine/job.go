@@ -340,7 +340,7 @@ func (j *job) onFlushed(info types.EpochInfo) {
 func (j *job) advance() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.rel != nil && j.decree > j.flushed && j.flushed >= j.barrier0() {
+	if j.rel != nil && j.decree > j.flushed && j.flushed >= j.barrier {
 		j.rel.Advance(j.decree)
 	}
 }
@@ -451,9 +451,6 @@ func (j *job) sendBarrier(info types.EpochInfo, cp *exec.Checkpoint) error {
 	j.mu.Unlock()
 	return j.ex.Barrier(info, cp)
 }
-
-// barrier0 is the newest barrier sent. Call with mu held.
-func (j *job) barrier0() types.Epoch { return j.barrier }
 
 // push gives input i's columns of a shared chunk to the dataflow.
 func (j *job) push(i int, c *types.Chunk) error {
